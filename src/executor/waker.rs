@@ -1,0 +1,96 @@
+//! Wakers that are values: a word that says which task of which runtime, and nothing to count.
+//!
+//! Called by whoever holds a `Waker`, on any thread; calls `executor` on the task's own thread and
+//! `remote` from anywhere else.
+//!
+//! # Invariants
+//!
+//! 1. The data pointer of a waker of ours is an [`Address`], never a pointer to memory; so cloning,
+//!    dropping and outliving task and runtime cannot go wrong.
+
+#![expect(
+    unsafe_code,
+    reason = "a `RawWaker` promises what the compiler cannot check"
+)]
+
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::{local, remote};
+
+const SLOT_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 28;
+const RUNTIME_SHIFT: u32 = SLOT_BITS + GENERATION_BITS;
+
+const _: () = assert!(remote::MAX_SLOTS == 1 << SLOT_BITS);
+
+/// Which task of which runtime, in one word: runtime number, generation, slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address(usize);
+
+impl Address {
+    /// The address of the task in `slot`; a later tenant of the slot has another generation.
+    pub(crate) fn new(runtime: u16, slot: u32, generation: Generation) -> Self {
+        Self(
+            usize::from(runtime) << RUNTIME_SHIFT
+                | (generation.0 as usize) << SLOT_BITS
+                | slot as usize,
+        )
+    }
+
+    pub(crate) fn runtime(self) -> u16 {
+        (self.0 >> RUNTIME_SHIFT) as u16
+    }
+
+    pub(crate) fn slot(self) -> u32 {
+        self.0 as u32 & ((1 << SLOT_BITS) - 1)
+    }
+
+    pub(crate) fn generation(self) -> Generation {
+        Generation((self.0 >> SLOT_BITS) as u32 & ((1 << GENERATION_BITS) - 1))
+    }
+
+    /// Makes the task due; on the wrong thread, or late, that is allowed too.
+    #[inline]
+    pub(crate) fn wake(self) {
+        let is_ours = local::with(|current| match current {
+            Some(executor) if executor.number() == self.runtime() => {
+                executor.wake(self);
+                true
+            }
+            _ => false,
+        });
+        if !is_ours {
+            remote::wake(self.runtime(), self.slot());
+        }
+    }
+
+    /// The waker of the task; it needs no drop.
+    pub(crate) fn waker(self) -> ManuallyDrop<Waker> {
+        // SAFETY: the vtable's functions must be thread-safe and own nothing that a clone or a drop
+        // could get wrong: they only read the address (invariant 1).
+        ManuallyDrop::new(unsafe { Waker::from_raw(self.raw()) })
+    }
+
+    fn raw(self) -> RawWaker {
+        RawWaker::new(ptr::without_provenance(self.0), &VTABLE)
+    }
+}
+
+/// Tells the tenants of a slot apart: the low bits of the task's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u32);
+
+impl Generation {
+    pub(crate) fn of(id: u64) -> Self {
+        Self(id as u32 & ((1 << GENERATION_BITS) - 1))
+    }
+}
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(
+    |data| Address(data.addr()).raw(),
+    |data| Address(data.addr()).wake(),
+    |data| Address(data.addr()).wake(),
+    |_| (),
+);

@@ -1,0 +1,524 @@
+//! A descriptor that any runtime can wait for: the one type under all sockets.
+//!
+//! Called by `net`; calls the current runtime's `reactor` through `runtime::context`.
+//!
+//! # Invariants
+//!
+//! 1. The operation is tried first; only `EAGAIN` leads to waiting, and the first wait registers.
+//! 2. `word` names the reactor and entry where the descriptor is registered, or is 0. An entry is freed
+//!    by its own reactor only: at once when the descriptor is dropped there, by letter otherwise.
+//! 3. Where the descriptor may live on (it was lent, or handed in from outside, or is handed out), it is
+//!    taken out of the epoll set by hand; where not, closing it does that.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::reactor::Reactor;
+use crate::reactor::home::{Home, Letter};
+use crate::reactor::source::{Direction, Directions, Ticket, Waiter};
+use crate::runtime::context;
+
+/// How many bytes cost one unit of the budget.
+const BYTES_PER_UNIT: usize = 4096;
+
+/// Stands for "registered nowhere".
+const NOWHERE: u64 = 0;
+
+/// A nonblocking descriptor, registered with the reactor of the runtime that last waited for it.
+pub(crate) struct Registered {
+    word: AtomicU64,
+    /// Someone else may have a duplicate.
+    may_live_on: AtomicBool,
+    /// `None` only while [`Registered::into_fd`] takes it out.
+    fd: Option<OwnedFd>,
+}
+
+/// What an operation did.
+pub(crate) struct Progress<R> {
+    pub(crate) value: R,
+    pub(crate) bytes: usize,
+    /// It moved less than it could have: the socket is drained, or full.
+    pub(crate) is_short: bool,
+}
+
+impl<R> Progress<R> {
+    /// An operation of which only `EAGAIN` tells that there is no more.
+    pub(crate) fn whole(value: R) -> Self {
+        Self {
+            value,
+            bytes: 0,
+            is_short: false,
+        }
+    }
+}
+
+impl Progress<usize> {
+    /// A transfer of `moved` bytes where there was room for `room`. Nothing moved is no short transfer:
+    /// it is the end of the stream, which stays.
+    pub(crate) fn of(moved: usize, room: usize) -> Self {
+        Self {
+            value: moved,
+            bytes: moved,
+            is_short: 0 < moved && moved < room,
+        }
+    }
+}
+
+/// On whose behalf an operation waits.
+pub(crate) enum WaitAs<'a> {
+    /// The one user of that direction: its latest waker counts.
+    Only,
+    /// One of several users, which does not tell when it stops waiting.
+    Anyone,
+    /// One of several users, which ends its wait with [`Registered::cancel`].
+    Ticket(&'a mut TicketSlot),
+}
+
+impl WaitAs<'_> {
+    /// The same, for one of several calls.
+    pub(crate) fn again(&mut self) -> WaitAs<'_> {
+        match self {
+            Self::Only => WaitAs::Only,
+            Self::Anyone => WaitAs::Anyone,
+            Self::Ticket(slot) => WaitAs::Ticket(slot),
+        }
+    }
+}
+
+/// The ticket of a wait, and where it was drawn.
+pub(crate) type TicketSlot = Option<(u64, Ticket)>;
+
+/// Where a descriptor is registered, as the current runtime sees it.
+#[derive(Clone, Copy)]
+enum Place {
+    Nowhere,
+    Here(u32),
+    Elsewhere(u64),
+}
+
+impl Registered {
+    /// Takes a nonblocking descriptor that nobody else knows.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self {
+            word: AtomicU64::new(NOWHERE),
+            may_live_on: AtomicBool::new(false),
+            fd: Some(fd),
+        }
+    }
+
+    /// Takes a nonblocking descriptor that others may have duplicates of.
+    pub(crate) fn from_outside(fd: OwnedFd) -> Self {
+        let this = Self::new(fd);
+        this.may_live_on.store(true, Ordering::Relaxed);
+        this
+    }
+
+    /// The descriptor, for calls that leave no duplicate.
+    #[inline]
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_ref().expect("only `into_fd` empties it").as_fd()
+    }
+
+    /// The descriptor as a socket, for its options and addresses.
+    pub(crate) fn socket(&self) -> SockRef<'_> {
+        SockRef::from(self.fd.as_ref().expect("only `into_fd` empties it"))
+    }
+
+    /// The descriptor, for whatever the caller does with it.
+    pub(crate) fn lend(&self) -> BorrowedFd<'_> {
+        self.may_live_on.store(true, Ordering::Relaxed);
+        self.fd()
+    }
+
+    /// Takes the descriptor out; no runtime watches it any more.
+    pub(crate) fn into_fd(mut self) -> OwnedFd {
+        self.deregister(true);
+        self.fd.take().expect("only this empties it")
+    }
+
+    /// Tries `operation` when the direction may be ready, and waits while it says `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation, and those of registering.
+    #[inline]
+    pub(crate) fn poll_io<R>(
+        &self,
+        cx: &Context<'_>,
+        direction: Direction,
+        wait_as: WaitAs<'_>,
+        mut operation: impl FnMut(BorrowedFd<'_>) -> io::Result<Progress<R>>,
+    ) -> Poll<io::Result<R>> {
+        context::expect(|current| {
+            let budget = current.executor.budget();
+            let reactor = &current.reactor;
+            ready!(budget.poll_proceed(cx));
+            let place = self.place(reactor);
+            if let Place::Here(key) = place
+                && !is_ready(reactor, key, direction)
+            {
+                wait_here(reactor, key, direction, wait_as, cx.waker());
+                return Poll::Pending;
+            }
+            let result = operation(self.fd());
+            if is_would_block(&result) {
+                self.wait(reactor, place, direction, wait_as, cx.waker())?;
+                return Poll::Pending;
+            }
+            let progress = match result {
+                Ok(progress) => progress,
+                Err(error) => {
+                    budget.charge(1);
+                    return Poll::Ready(Err(error));
+                }
+            };
+            budget.charge(units(progress.bytes));
+            if let Place::Here(key) = place
+                && progress.is_short
+            {
+                reactor.with_source(key, |source| source.on_short(direction));
+            }
+            Poll::Ready(Ok(progress.value))
+        })
+    }
+
+    /// Waits until the direction is ready, without trying anything.
+    pub(crate) fn poll_ready(
+        &self,
+        cx: &Context<'_>,
+        direction: Direction,
+        wait_as: WaitAs<'_>,
+    ) -> Poll<io::Result<()>> {
+        context::expect(|current| {
+            let reactor = &current.reactor;
+            ready!(current.executor.budget().poll_proceed(cx));
+            let place = self.place(reactor);
+            if let Place::Here(key) = place
+                && reactor.with_source(key, |source| {
+                    source.watches(direction) && source.is_ready(direction)
+                }) == Some(true)
+            {
+                current.executor.budget().charge(1);
+                return Poll::Ready(Ok(()));
+            }
+            self.wait(reactor, place, direction, wait_as, cx.waker())?;
+            Poll::Pending
+        })
+    }
+
+    /// Tries `operation` once, if the direction may be ready.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation; `WouldBlock` if the direction is known not to be ready.
+    pub(crate) fn try_io<R>(
+        &self,
+        direction: Direction,
+        operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<Progress<R>>,
+    ) -> io::Result<R> {
+        context::with(|current| {
+            let here = current.and_then(|current| match self.place(&current.reactor) {
+                Place::Here(key) => Some((&current.reactor, key)),
+                _ => None,
+            });
+            if let Some((reactor, key)) = here
+                && !is_ready(reactor, key, direction)
+            {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let result = operation(self.fd());
+            if let Some((reactor, key)) = here {
+                reactor.with_source(key, |source| match &result {
+                    Ok(progress) if progress.is_short => source.on_short(direction),
+                    Err(_) if is_would_block(&result) => source.on_would_block(direction),
+                    _ => {}
+                });
+            }
+            result.map(|progress| progress.value)
+        })
+    }
+
+    /// What is known of the direction: whether it is ready, and whether it is closed for good.
+    pub(crate) fn readiness(&self, direction: Direction) -> (bool, bool) {
+        context::with(|current| {
+            let reactor = &current?.reactor;
+            let Place::Here(key) = self.place(reactor) else {
+                return None;
+            };
+            reactor.with_source(key, |source| {
+                let is_ready = source.watches(direction) && source.is_ready(direction);
+                (is_ready, source.is_final(direction))
+            })
+        })
+        .unwrap_or_default()
+    }
+
+    /// Lets the direction rest, for want of resources; then whoever waits tries again.
+    ///
+    /// # Errors
+    ///
+    /// Those of registering.
+    pub(crate) fn back_off(&self, direction: Direction, rest: Duration) -> io::Result<()> {
+        context::expect(|current| {
+            let reactor = &current.reactor;
+            let Some(key) = self.settle(reactor, self.place(reactor), direction)? else {
+                return Ok(());
+            };
+            reactor.back_off(key, direction, rest);
+            Ok(())
+        })
+    }
+
+    /// Ends a wait that has a ticket.
+    pub(crate) fn cancel(&self, direction: Direction, slot: &mut TicketSlot) {
+        let Some((word, ticket)) = slot.take() else {
+            return;
+        };
+        context::with(|current| {
+            if let Some(current) = current
+                && current.reactor.number() == reactor_of(word)
+                && self.word.load(Ordering::Relaxed) == word
+            {
+                current.reactor.cancel_wait(key_of(word), direction, ticket);
+            }
+        });
+    }
+
+    #[inline]
+    fn place(&self, reactor: &Reactor) -> Place {
+        match self.word.load(Ordering::Acquire) {
+            NOWHERE => Place::Nowhere,
+            word if reactor_of(word) == reactor.number() => Place::Here(key_of(word)),
+            word => Place::Elsewhere(word),
+        }
+    }
+
+    /// Waits after the operation said `WouldBlock`: registers, or moves, the descriptor if need be.
+    fn wait(
+        &self,
+        reactor: &Reactor,
+        place: Place,
+        direction: Direction,
+        wait_as: WaitAs<'_>,
+        waker: &Waker,
+    ) -> io::Result<()> {
+        if let (Place::Elsewhere(word), WaitAs::Ticket(Some((before, _)))) = (place, &wait_as)
+            && reactor_of(*before) == reactor.number()
+            && self.subscribe(word, direction, waker)
+        {
+            return Ok(());
+        }
+        match self.settle(reactor, place, direction)? {
+            Some(key) => {
+                reactor.with_source(key, |source| source.on_would_block(direction));
+                wait_here(reactor, key, direction, wait_as, waker);
+            }
+            None => waker.wake_by_ref(),
+        }
+        Ok(())
+    }
+
+    /// Sees to it that this reactor watches the direction; returns the entry, or `None` if another
+    /// thread moved the descriptor meanwhile.
+    fn settle(
+        &self,
+        reactor: &Reactor,
+        place: Place,
+        direction: Direction,
+    ) -> io::Result<Option<u32>> {
+        let (before, directions) = match (place, direction) {
+            (Place::Here(key), _) => {
+                reactor.watch(key, self.fd(), direction.into())?;
+                return Ok(Some(key));
+            }
+            (Place::Nowhere, Direction::Read) => (NOWHERE, Directions::READ),
+            // A connection that is being made, or a peer that reads slowly: reading comes next.
+            (Place::Nowhere, Direction::Write) => (NOWHERE, Directions::BOTH),
+            // Those who still wait elsewhere may subscribe to either.
+            (Place::Elsewhere(word), _) => (word, Directions::BOTH),
+        };
+        let key = reactor.insert_source()?;
+        let word = word_of(reactor, key);
+        if !self.replace_word(before, word) {
+            reactor.release(key, None);
+            return Ok(None);
+        }
+        leave(before, Some(self.fd()));
+        if let Err(error) = reactor.watch(key, self.fd(), directions) {
+            self.replace_word(word, NOWHERE);
+            reactor.release(key, None);
+            return Err(error);
+        }
+        Ok(Some(key))
+    }
+
+    /// Asks another reactor to wake this waiter too; false if that reactor is gone.
+    ///
+    /// For one who waited here when the descriptor moved away: were it to move it back, two threads
+    /// that both wait would take it from each other without end.
+    fn subscribe(&self, word: u64, direction: Direction, waker: &Waker) -> bool {
+        let Some(home) = Home::find(reactor_of(word)) else {
+            return false;
+        };
+        if !home.leave(Letter::Subscribe(key_of(word), direction, waker.clone())) {
+            return false;
+        }
+        if self.word.load(Ordering::Acquire) != word {
+            // It moved on before the letter came, which may now be read by the entry's next tenant.
+            waker.wake_by_ref();
+        }
+        true
+    }
+
+    fn replace_word(&self, before: u64, after: u64) -> bool {
+        self.word
+            .compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Gives the entry back, wherever it is.
+    fn deregister(&mut self, lives_on: bool) {
+        let word = std::mem::replace(self.word.get_mut(), NOWHERE);
+        if word == NOWHERE {
+            return;
+        }
+        let fd = lives_on.then(|| self.fd());
+        context::with(|current| match current {
+            Some(current) if current.reactor.number() == reactor_of(word) => {
+                current.reactor.release(key_of(word), fd);
+            }
+            _ => leave(word, fd),
+        });
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let lives_on = *self.may_live_on.get_mut();
+        self.deregister(lives_on);
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fd.fmt(f)
+    }
+}
+
+/// An operation on a descriptor that several users share: it waits in line until it is done, and
+/// leaves the line when dropped.
+pub(crate) struct Shared<'a, F> {
+    registered: &'a Registered,
+    direction: Direction,
+    operation: F,
+    slot: TicketSlot,
+}
+
+impl<'a, F> Shared<'a, F> {
+    /// Prepares `operation`, which is called with each poll and waits with the ticket slot it is given.
+    pub(crate) fn new<R>(registered: &'a Registered, direction: Direction, operation: F) -> Self
+    where
+        F: FnMut(&Context<'_>, &mut TicketSlot) -> Poll<R>,
+    {
+        Self {
+            registered,
+            direction,
+            operation,
+            slot: None,
+        }
+    }
+}
+
+impl<F> Unpin for Shared<'_, F> {}
+
+impl<R, F> Future for Shared<'_, F>
+where
+    F: FnMut(&Context<'_>, &mut TicketSlot) -> Poll<R>,
+{
+    type Output = R;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let this = self.get_mut();
+        (this.operation)(cx, &mut this.slot)
+    }
+}
+
+impl<F> Drop for Shared<'_, F> {
+    fn drop(&mut self) {
+        self.registered.cancel(self.direction, &mut self.slot);
+    }
+}
+
+/// Waits for an event of an entry of this reactor.
+fn wait_here(
+    reactor: &Reactor,
+    key: u32,
+    direction: Direction,
+    wait_as: WaitAs<'_>,
+    waker: &Waker,
+) {
+    let waiter = match wait_as {
+        WaitAs::Only => Waiter::Only,
+        WaitAs::Anyone => Waiter::Anyone,
+        WaitAs::Ticket(slot) => {
+            let word = word_of(reactor, key);
+            let ticket = match *slot {
+                Some((before, ticket)) if before == word => Some(ticket),
+                _ => reactor.with_source(key, |source| source.ticket()),
+            };
+            *slot = ticket.map(|ticket| (word, ticket));
+            ticket.map_or(Waiter::Anyone, Waiter::Ticket)
+        }
+    };
+    reactor.wait_for(key, direction, waiter, waker);
+}
+
+/// Gives back the entry of a reactor that is not current, for a descriptor that may live on.
+fn leave(word: u64, lives_on: Option<BorrowedFd<'_>>) {
+    if word != NOWHERE
+        && let Some(home) = Home::find(reactor_of(word))
+    {
+        if let Some(fd) = lives_on {
+            home.unwatch(fd);
+        }
+        home.leave(Letter::ReleaseSource(key_of(word)));
+    }
+}
+
+/// Whether an operation is worth trying; an entry of a closed reactor lets it try.
+#[inline]
+fn is_ready(reactor: &Reactor, key: u32, direction: Direction) -> bool {
+    reactor
+        .with_source(key, |source| source.is_ready(direction))
+        .unwrap_or(true)
+}
+
+fn is_would_block<R>(result: &io::Result<R>) -> bool {
+    matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// What a transfer costs.
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes / BYTES_PER_UNIT)
+        .unwrap_or(u32::MAX - 1)
+        .saturating_add(1)
+}
+
+fn word_of(reactor: &Reactor, key: u32) -> u64 {
+    u64::from(reactor.number()) << 32 | u64::from(key)
+}
+
+fn reactor_of(word: u64) -> u32 {
+    u32::try_from(word >> 32).expect("32 bits are left")
+}
+
+fn key_of(word: u64) -> u32 {
+    u32::try_from(word & u64::from(u32::MAX)).expect("32 bits are left")
+}

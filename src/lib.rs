@@ -1,0 +1,84 @@
+//! A single-threaded async runtime for Linux: one edge-triggered epoll instance, one slab of tasks,
+//! nanosecond timers, and futures that need not be `Send`.
+//!
+//! ```no_run
+//! use runtime::net::TcpListener;
+//! use runtime::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! #[runtime::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:7000").await?;
+//!     loop {
+//!         let (mut stream, _peer) = listener.accept().await?;
+//!         runtime::spawn(async move {
+//!             let mut buffer = [0; 4096];
+//!             while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+//!                 if stream.write_all(&buffer[..length]).await.is_err() {
+//!                     break;
+//!                 }
+//!             }
+//!         });
+//!     }
+//! }
+//! ```
+//!
+//! # The main path: from a byte to a running task
+//!
+//! 1. A task awaits `stream.read(…)`. [`net`]'s `TcpStream` tries `recv(2)` first and gets `EAGAIN`.
+//! 2. `io::registered` registers the socket with the current runtime's reactor, once, edge-triggered,
+//!    and leaves the task's waker in the socket's `reactor::source`.
+//! 3. The task returns `Pending`. The loop (`Runtime::run` in `runtime`) finds its queue empty.
+//! 4. `Runtime::turn` announces that the thread parks; `reactor.turn` waits in `epoll_wait`.
+//! 5. A byte arrives; the kernel reports the socket's token.
+//! 6. `Reactor::wait` looks the token up (a stale one finds nobody) and `Source::on_event` marks the
+//!    source readable and hands over its wakers.
+//! 7. With no table borrowed, the wakers are woken. A waker is a word that names runtime and task:
+//!    `executor::waker` finds the task's slot and pushes it on the run queue.
+//! 8. `Executor::tick` pops the slot and polls the task, with a fresh budget.
+//! 9. The task's `recv` succeeds. Less than the buffer holds came, so the source is not ready any more,
+//!    and the next read waits without another system call.
+//!
+//! # Two laws
+//!
+//! **A spurious wake is allowed, a lost wake is a bug.**
+//!
+//! **No borrow is held while foreign code runs**: a poll, a wake, the drop of a future, an output or a
+//! waker. Wakers are collected, the borrow ends, then they are woken, also on error paths.
+//!
+//! # Where to look
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`net`] | TCP listeners, streams and sockets |
+//! | [`time`] | sleeping, timeouts, intervals |
+//! | [`task`] | spawning, yielding, sets of tasks, task-local values |
+//! | [`io`] | the reading and writing traits and their extensions |
+//! | `runtime` | [`Runtime`], [`Builder`], the loop, the thread's current runtime |
+//! | `executor` | the task slab, the run queue, wakers, wakes from other threads |
+//! | `reactor` | epoll, the table of sources, the timer wheel |
+//! | `sys` | the kernel, one object per file |
+//!
+//! Channels, locks, `select!` and `join!` come from other crates: `async-channel`, `futures` and
+//! `tokio::sync` work here as they are, since all they need is a `Waker`.
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+compile_error!("`runtime` runs on Linux with 64-bit pointers: it is built on epoll and timerfd");
+
+mod executor;
+pub mod io;
+pub mod net;
+mod quiet;
+mod reactor;
+mod runtime;
+mod sys;
+pub mod task;
+pub mod time;
+
+pub use runtime_macros::{main, test};
+
+pub use self::runtime::{Builder, Runtime, block_on};
+pub use self::task::spawn;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

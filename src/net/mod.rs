@@ -1,0 +1,19 @@
+//! Networking: TCP, and the addresses it takes.
+//!
+//! A socket is nonblocking and close-on-exec from birth. It can be made without a runtime and belongs
+//! to the runtime that first waits for it; sent to another thread, it moves to the runtime that waits
+//! for it there. Only waiting outside of any runtime panics.
+//!
+//! # Cancel safety
+//!
+//! No byte leaves a socket before the operation that takes it returns `Ready`, so dropping a future that
+//! has not is always safe; what combinators such as `read_exact` had gathered by then is lost.
+
+mod resolve;
+mod tcp;
+
+pub use self::resolve::{ToSocketAddrs, lookup_host};
+pub use self::tcp::listener::{Incoming, TcpListener};
+pub use self::tcp::socket::TcpSocket;
+pub use self::tcp::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use self::tcp::stream::TcpStream;

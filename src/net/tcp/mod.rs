@@ -1,0 +1,6 @@
+//! TCP: listeners, streams, their halves, and sockets that are neither yet.
+
+pub(super) mod listener;
+pub(super) mod socket;
+pub(super) mod split;
+pub(super) mod stream;

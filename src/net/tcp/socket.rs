@@ -1,0 +1,284 @@
+//! A TCP socket before it connects or listens, for setting options in between.
+//!
+//! Called by users and by `TcpListener::bind` and `TcpStream::connect`; calls `socket2`.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::listener::TcpListener;
+use super::stream::TcpStream;
+use crate::io::registered::Registered;
+
+/// A TCP socket that is not connected yet, with its options.
+///
+/// # Examples
+///
+/// ```
+/// use runtime::net::TcpSocket;
+///
+/// # runtime::block_on(async {
+/// let socket = TcpSocket::new_v4()?;
+/// socket.set_reuseaddr(true)?;
+/// socket.bind("127.0.0.1:0".parse().unwrap())?;
+/// let listener = socket.listen(1024)?;
+/// # drop(listener);
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
+pub struct TcpSocket {
+    registered: Registered,
+}
+
+impl TcpSocket {
+    /// Opens a socket for IPv4.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, above all `EMFILE`.
+    pub fn new_v4() -> io::Result<Self> {
+        Self::new(Domain::IPV4)
+    }
+
+    /// Opens a socket for IPv6.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socket(2)`, above all `EMFILE`.
+    pub fn new_v6() -> io::Result<Self> {
+        Self::new(Domain::IPV6)
+    }
+
+    pub(super) fn for_address(address: SocketAddr) -> io::Result<Self> {
+        Self::new(Domain::for_address(address))
+    }
+
+    fn new(domain: Domain) -> io::Result<Self> {
+        let socket = Socket::new_raw(
+            domain,
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        Ok(Self {
+            registered: Registered::new(socket.into()),
+        })
+    }
+
+    /// Takes over an unconnected socket of the standard library's type and makes it nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ioctl(2)`, `FIONBIO`.
+    pub fn from_std_stream(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self {
+            registered: Registered::from_outside(stream.into()),
+        })
+    }
+
+    /// Binds the socket to a local address.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind(2)`: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`.
+    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
+        self.registered.socket().bind(&address.into())
+    }
+
+    /// Connects the socket.
+    ///
+    /// # Errors
+    ///
+    /// Those of `connect(2)`: `ConnectionRefused`, `TimedOut` (the kernel's own, after minutes),
+    /// `NetworkUnreachable`.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes the socket.
+    pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
+        let started = self.registered.socket().connect(&address.into());
+        let stream = TcpStream::from_registered(self.registered);
+        match started {
+            Ok(()) => Ok(stream),
+            Err(error) if is_under_way(&error) => {
+                stream.connected().await?;
+                Ok(stream)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Listens, with room for `backlog` connections that were not accepted yet.
+    ///
+    /// The kernel caps the backlog at `/proc/sys/net/core/somaxconn`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `listen(2)`: `AddrInUse`.
+    pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
+        self.registered
+            .socket()
+            .listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        Ok(TcpListener::from_registered(self.registered))
+    }
+
+    /// The address that the socket is bound to.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet(self.registered.socket().local_addr()?)
+    }
+
+    /// Takes and clears the pending error (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.registered.socket().take_error()
+    }
+
+    /// Restricts the socket to one network interface, or lifts that (`SO_BINDTODEVICE`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `ENODEV` for an unknown interface, `PermissionDenied`.
+    pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
+        self.registered.socket().bind_device(interface)
+    }
+
+    /// The interface that the socket is restricted to.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
+        self.registered.socket().device()
+    }
+}
+
+/// Defines pairs of an option's setter and getter.
+macro_rules! options {
+    ($($(#[$set_doc:meta])* $set:ident($type:ty) => $set_to:ident;
+       $(#[$get_doc:meta])* $get:ident => $get_from:ident;)*) => {
+        impl TcpSocket {$(
+            $(#[$set_doc])*
+            ///
+            /// # Errors
+            ///
+            /// Those of `setsockopt(2)`.
+            pub fn $set(&self, value: $type) -> io::Result<()> {
+                self.registered.socket().$set_to(value)
+            }
+
+            $(#[$get_doc])*
+            ///
+            /// # Errors
+            ///
+            /// Those of `getsockopt(2)`.
+            pub fn $get(&self) -> io::Result<$type> {
+                self.registered.socket().$get_from()
+            }
+        )*}
+    };
+}
+
+options! {
+    /// Sets whether an address may be bound while old connections of it linger (`SO_REUSEADDR`).
+    set_reuseaddr(bool) => set_reuse_address;
+    /// Whether an address may be bound while old connections of it linger (`SO_REUSEADDR`).
+    reuseaddr => reuse_address;
+    /// Sets whether several sockets may share the address, and its connections (`SO_REUSEPORT`).
+    set_reuseport(bool) => set_reuse_port;
+    /// Whether several sockets may share the address, and its connections (`SO_REUSEPORT`).
+    reuseport => reuse_port;
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
+    set_nodelay(bool) => set_tcp_nodelay;
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    nodelay => tcp_nodelay;
+    /// Sets whether idle connections are probed (`SO_KEEPALIVE`).
+    set_keepalive(bool) => set_keepalive;
+    /// Whether idle connections are probed (`SO_KEEPALIVE`).
+    keepalive => keepalive;
+    /// Sets how long closing waits for unsent bytes (`SO_LINGER`); see `TcpStream::set_linger`.
+    set_linger(Option<Duration>) => set_linger;
+    /// How long closing waits for unsent bytes (`SO_LINGER`).
+    linger => linger;
+}
+
+/// Defines pairs for the buffer sizes, which are `u32` here and `usize` in `socket2`.
+macro_rules! buffers {
+    ($($option:literal: $set:ident, $get:ident;)*) => {
+        impl TcpSocket {$(
+            #[doc = concat!("Sets the size of a buffer in the kernel, in bytes (`", $option, "`). The kernel doubles and caps it.")]
+            ///
+            /// # Errors
+            ///
+            /// Those of `setsockopt(2)`.
+            pub fn $set(&self, bytes: u32) -> io::Result<()> {
+                self.registered.socket().$set(bytes as usize)
+            }
+
+            #[doc = concat!("The size of a buffer in the kernel, in bytes (`", $option, "`): twice what was set.")]
+            ///
+            /// # Errors
+            ///
+            /// Those of `getsockopt(2)`.
+            pub fn $get(&self) -> io::Result<u32> {
+                let bytes = self.registered.socket().$get()?;
+                Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
+            }
+        )*}
+    };
+}
+
+buffers! {
+    "SO_SNDBUF": set_send_buffer_size, send_buffer_size;
+    "SO_RCVBUF": set_recv_buffer_size, recv_buffer_size;
+}
+
+/// Whether `connect` has begun what a later event will end; a signal leaves it under way too.
+fn is_under_way(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
+}
+
+/// The address of a socket that is one of the internet's.
+pub(super) fn internet(address: SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the socket's address is not an internet address; is this a TCP socket?",
+        )
+    })
+}
+
+impl AsFd for TcpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registered.lend()
+    }
+}
+
+impl AsRawFd for TcpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.registered.lend().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpSocket")
+            .field("address", &self.local_addr().ok())
+            .field("fd", &self.registered)
+            .finish()
+    }
+}

@@ -1,0 +1,152 @@
+//! The halves of a TCP connection: borrowed ones, and owned ones for two tasks.
+//!
+//! Made by `TcpStream::split` and `TcpStream::into_split`; each half is the only user of its direction.
+
+use std::error;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::stream::{TcpStream, impl_read, impl_write};
+use crate::io::registered::WaitAs;
+
+/// The reading half that [`TcpStream::split`] makes; `as_ref` leads to the stream.
+#[derive(Debug)]
+pub struct ReadHalf<'a> {
+    stream: &'a TcpStream,
+}
+
+/// The writing half that [`TcpStream::split`] makes; `as_ref` leads to the stream.
+///
+/// Dropping it does not shut down writing; closing it does.
+#[derive(Debug)]
+pub struct WriteHalf<'a> {
+    stream: &'a TcpStream,
+}
+
+impl<'a> ReadHalf<'a> {
+    pub(super) fn new(stream: &'a TcpStream) -> Self {
+        Self { stream }
+    }
+}
+
+impl<'a> WriteHalf<'a> {
+    pub(super) fn new(stream: &'a TcpStream) -> Self {
+        Self { stream }
+    }
+}
+
+impl AsRef<TcpStream> for ReadHalf<'_> {
+    fn as_ref(&self) -> &TcpStream {
+        self.stream
+    }
+}
+
+impl AsRef<TcpStream> for WriteHalf<'_> {
+    fn as_ref(&self) -> &TcpStream {
+        self.stream
+    }
+}
+
+/// The reading half that [`TcpStream::into_split`] makes; `as_ref` leads to the stream.
+#[derive(Debug)]
+pub struct OwnedReadHalf {
+    stream: Arc<TcpStream>,
+}
+
+/// The writing half that [`TcpStream::into_split`] makes; `as_ref` leads to the stream.
+///
+/// Dropping it shuts down writing, so that the peer sees the end of the stream while the reading half
+/// goes on; [`forget`](Self::forget) does not.
+#[derive(Debug)]
+pub struct OwnedWriteHalf {
+    stream: Arc<TcpStream>,
+    shuts_down: bool,
+}
+
+pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+    let stream = Arc::new(stream);
+    let read = OwnedReadHalf {
+        stream: Arc::clone(&stream),
+    };
+    let write = OwnedWriteHalf {
+        stream,
+        shuts_down: true,
+    };
+    (read, write)
+}
+
+fn reunite(read: OwnedReadHalf, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    if !Arc::ptr_eq(&read.stream, &write.stream) {
+        return Err(ReuniteError(read, write));
+    }
+    write.forget();
+    Ok(Arc::try_unwrap(read.stream).expect("the halves hold the only two references"))
+}
+
+impl OwnedReadHalf {
+    /// Puts the halves of one stream together again; nothing is shut down.
+    ///
+    /// # Errors
+    ///
+    /// Returns both halves when they are not of one stream.
+    pub fn reunite(self, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+        reunite(self, write)
+    }
+}
+
+impl OwnedWriteHalf {
+    /// Puts the halves of one stream together again; nothing is shut down.
+    ///
+    /// # Errors
+    ///
+    /// Returns both halves when they are not of one stream.
+    pub fn reunite(self, read: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+        reunite(read, self)
+    }
+
+    /// Drops the half without shutting down writing.
+    pub fn forget(mut self) {
+        self.shuts_down = false;
+    }
+}
+
+impl Drop for OwnedWriteHalf {
+    fn drop(&mut self) {
+        if self.shuts_down {
+            // A connection that failed has nothing to shut down, and a destructor nobody to tell.
+            let _ = self.stream.close_write();
+        }
+    }
+}
+
+impl AsRef<TcpStream> for OwnedReadHalf {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl AsRef<TcpStream> for OwnedWriteHalf {
+    fn as_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl_read!(['a] ReadHalf<'a>, WaitAs::Only, |this| this.stream);
+impl_write!(['a] WriteHalf<'a>, WaitAs::Only, |this| this.stream);
+impl_read!([] OwnedReadHalf, WaitAs::Only, |this| this.stream);
+impl_write!([] OwnedWriteHalf, WaitAs::Only, |this| this.stream);
+
+/// The halves that [`OwnedReadHalf::reunite`] would not put together, as they are not of one stream.
+#[derive(Debug)]
+pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+
+impl fmt::Display for ReuniteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the halves are not of one stream")
+    }
+}
+
+impl error::Error for ReuniteError {}

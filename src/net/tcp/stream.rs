@@ -1,0 +1,706 @@
+//! A TCP connection.
+//!
+//! Called by users; calls `io::registered` to wait and `sys::socket` to move bytes.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::socket::{TcpSocket, internet};
+use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use crate::io::registered::{Progress, Registered, Shared, TicketSlot, WaitAs};
+use crate::io::{Interest, Ready};
+use crate::net::resolve::{ToSocketAddrs, resolve};
+use crate::reactor::source::Direction;
+use crate::sys::socket as call;
+use crate::time;
+
+/// A TCP connection.
+///
+/// Reading and writing go through [`AsyncReadExt`](crate::io::AsyncReadExt) and
+/// [`AsyncWriteExt`](crate::io::AsyncWriteExt), on the stream, on a shared reference to it, or on its
+/// halves. Through `&TcpStream`, several tasks may read or write at once; each byte goes to one of
+/// them. Closing through [`AsyncWriteExt::close`](crate::io::AsyncWriteExt::close) shuts down the
+/// writing half; dropping the stream closes the connection.
+///
+/// Polling outside of a runtime panics.
+///
+/// # Examples
+///
+/// ```no_run
+/// use runtime::io::{AsyncReadExt, AsyncWriteExt};
+/// use runtime::net::TcpStream;
+///
+/// # async fn example() -> std::io::Result<()> {
+/// let mut stream = TcpStream::connect("localhost:7000").await?;
+/// stream.write_all(b"hello").await?;
+/// let mut buffer = [0; 64];
+/// let length = stream.read(&mut buffer).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct TcpStream {
+    registered: Registered,
+}
+
+/// Making and unmaking.
+impl TcpStream {
+    /// Connects to the first of the addresses that answers.
+    ///
+    /// # Errors
+    ///
+    /// The last address's error: `ConnectionRefused`, `TimedOut` (the kernel's own, after minutes),
+    /// `NetworkUnreachable`, `EMFILE`; or that of resolving a name.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it opened.
+    pub async fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut result = Err(io::ErrorKind::InvalidInput.into());
+        for address in resolve(address).await? {
+            result = match TcpSocket::for_address(address) {
+                Ok(socket) => socket.connect(address).await,
+                Err(error) => Err(error),
+            };
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    /// Connects as [`connect`](Self::connect) does, within a time for the whole of it.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` when the time has passed, and those of [`connect`](Self::connect).
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it opened.
+    pub async fn connect_timeout(
+        address: impl ToSocketAddrs,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        match time::timeout(timeout, Self::connect(address)).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the connection was not made within {timeout:?}"),
+            )),
+        }
+    }
+
+    pub(super) fn from_registered(registered: Registered) -> Self {
+        Self { registered }
+    }
+
+    /// Waits until the connection that `connect(2)` began is made.
+    pub(super) async fn connected(&self) -> io::Result<()> {
+        let outcome = |_: BorrowedFd<'_>| {
+            if let Some(error) = self.take_error()? {
+                return Err(error);
+            }
+            match self.peer_addr() {
+                Ok(_) => Ok(Progress::whole(())),
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    Err(io::ErrorKind::WouldBlock.into())
+                }
+                Err(error) => Err(error),
+            }
+        };
+        poll_fn(|cx| {
+            self.registered
+                .poll_io(cx, Direction::Write, WaitAs::Only, outcome)
+        })
+        .await
+    }
+
+    /// Takes over a connection of the standard library and makes it nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// Those of `ioctl(2)`, `FIONBIO`.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self::from_registered(Registered::from_outside(
+            stream.into(),
+        )))
+    }
+
+    /// Hands the connection to the standard library. It stays nonblocking: call
+    /// [`set_nonblocking(false)`](std::net::TcpStream::set_nonblocking) if that is not wanted.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn into_std(self) -> io::Result<std::net::TcpStream> {
+        Ok(self.registered.into_fd().into())
+    }
+
+    /// Splits the stream into halves that borrow it, at no cost.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        (ReadHalf::new(self), WriteHalf::new(self))
+    }
+
+    /// Splits the stream into halves that can go to different tasks.
+    ///
+    /// Dropping the write half shuts down writing; [`OwnedReadHalf::reunite`] undoes the split.
+    #[must_use]
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        super::split::owned(self)
+    }
+}
+
+/// Waiting.
+impl TcpStream {
+    /// Waits until one of the directions in `interest` is ready, and says which.
+    ///
+    /// # Errors
+    ///
+    /// Those of registering with the runtime (`ENOSPC`, `ENOMEM`).
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Readiness is not consumed: dropping the future loses nothing.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        let mut read = self.when_ready(Direction::Read);
+        let mut write = self.when_ready(Direction::Write);
+        poll_fn(|cx| {
+            let readable = interest.is_readable() && is_done(Pin::new(&mut read), cx)?;
+            let writable = interest.is_writable() && is_done(Pin::new(&mut write), cx)?;
+            if readable || writable {
+                return Poll::Ready(Ok(self.readiness(readable, writable)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits until reading may succeed; see [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// Those of registering with the runtime (`ENOSPC`, `ENOMEM`).
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Readiness is not consumed: dropping the future loses nothing.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.when_ready(Direction::Read).await
+    }
+
+    /// Waits until writing may succeed; see [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// Those of registering with the runtime (`ENOSPC`, `ENOMEM`).
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Readiness is not consumed: dropping the future loses nothing.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.when_ready(Direction::Write).await
+    }
+
+    fn when_ready(&self, direction: Direction) -> impl Future<Output = io::Result<()>> + Unpin {
+        Shared::new(
+            &self.registered,
+            direction,
+            move |cx: &Context<'_>, slot: &mut TicketSlot| {
+                self.registered
+                    .poll_ready(cx, direction, WaitAs::Ticket(slot))
+            },
+        )
+    }
+
+    fn readiness(&self, readable: bool, writable: bool) -> Ready {
+        let (_, read_closed) = self.registered.readiness(Direction::Read);
+        let (_, write_closed) = self.registered.readiness(Direction::Write);
+        Ready {
+            readable,
+            writable,
+            read_closed,
+            write_closed,
+        }
+    }
+
+    /// Polls for reading to be possible; see [`readable`](Self::readable).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`readable`](Self::readable).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.registered
+            .poll_ready(cx, Direction::Read, WaitAs::Anyone)
+    }
+
+    /// Polls for writing to be possible; see [`writable`](Self::writable).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`writable`](Self::writable).
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime.
+    pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.registered
+            .poll_ready(cx, Direction::Write, WaitAs::Anyone)
+    }
+
+    /// Receives without taking: what is peeked at will be read again.
+    ///
+    /// # Errors
+    ///
+    /// Those of `recv(2)`, above all `ConnectionReset`.
+    ///
+    /// # Panics
+    ///
+    /// When polled outside of a runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is taken, so nothing is lost.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Shared::new(&self.registered, Direction::Read, |cx, slot| {
+            let peek = |fd: BorrowedFd<'_>| call::peek(fd, buffer).map(Progress::whole);
+            self.registered
+                .poll_io(cx, Direction::Read, WaitAs::Ticket(slot), peek)
+        })
+        .await
+    }
+}
+
+/// Trying, without waiting.
+impl TcpStream {
+    /// Reads what is there.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing is; those of `recv(2)`.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.registered
+            .try_io(Direction::Read, |fd| receive(fd, buffer))
+    }
+
+    /// Reads what is there into several buffers, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing is; those of `recvmsg(2)`.
+    pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.registered
+            .try_io(Direction::Read, |fd| receive_vectored(fd, buffers))
+    }
+
+    /// Writes as much as fits.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing does; `BrokenPipe` and others of `send(2)`.
+    pub fn try_write(&self, buffer: &[u8]) -> io::Result<usize> {
+        self.registered
+            .try_io(Direction::Write, |fd| send(fd, buffer))
+    }
+
+    /// Writes as much as fits from several buffers, one after the other.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` when nothing does; `BrokenPipe` and others of `sendmsg(2)`.
+    pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.registered
+            .try_io(Direction::Write, |fd| send_vectored(fd, buffers))
+    }
+
+    /// Runs an operation of one's own on the socket, so that its `WouldBlock` is seen.
+    ///
+    /// `operation` must try exactly one direction, that of `interest`, and return `WouldBlock` only
+    /// if the socket did: then [`readable`](Self::readable) or [`writable`](Self::writable) waits for
+    /// the next event. With both directions in `interest`, both count as not ready after it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operation; `WouldBlock` when the direction is known not to be ready.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use runtime::io::Interest;
+    /// use runtime::net::{TcpListener, TcpStream};
+    /// use socket2::SockRef;
+    ///
+    /// # runtime::block_on(async {
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// let (server, _) = listener.accept().await?;
+    /// client.try_write(b"!")?;
+    /// server.readable().await?;
+    /// let mut byte = [std::mem::MaybeUninit::uninit()];
+    /// let length = server.try_io(Interest::READABLE, || SockRef::from(&server).recv(&mut byte))?;
+    /// assert_eq!(length, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn try_io<R>(
+        &self,
+        interest: Interest,
+        operation: impl FnOnce() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let operation = |_: BorrowedFd<'_>| operation().map(Progress::whole);
+        match (interest.is_readable(), interest.is_writable()) {
+            (true, false) => self.registered.try_io(Direction::Read, operation),
+            (false, true) => self.registered.try_io(Direction::Write, operation),
+            _ => self.registered.try_io(Direction::Write, |fd| {
+                self.registered
+                    .try_io(Direction::Read, |_| operation(fd))
+                    .map(Progress::whole)
+            }),
+        }
+    }
+}
+
+/// Addresses and options.
+impl TcpStream {
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet(self.registered.socket().local_addr()?)
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getpeername(2)`: `NotConnected` when the peer has reset the connection.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        internet(self.registered.socket().peer_addr()?)
+    }
+
+    /// Takes and clears the pending error (`SO_ERROR`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.registered.socket().take_error()
+    }
+
+    /// Shuts down reading, writing, or both, for all handles of the connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of `shutdown(2)`: `NotConnected` when the peer has reset the connection.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.registered.socket().shutdown(how)
+    }
+
+    /// Whether small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.registered.socket().tcp_nodelay()
+    }
+
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.registered.socket().set_tcp_nodelay(nodelay)
+    }
+
+    /// The time to live of packets (`IP_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.registered.socket().ttl_v4()
+    }
+
+    /// Sets the time to live of packets (`IP_TTL`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`: `InvalidInput` outside of 1 to 255.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.registered.socket().set_ttl_v4(ttl)
+    }
+
+    /// How long closing waits for unsent bytes (`SO_LINGER`), in whole seconds; `None`: not at all,
+    /// the kernel sends them in the background.
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        self.registered.socket().linger()
+    }
+
+    /// Sets how long closing waits for unsent bytes (`SO_LINGER`), in whole seconds.
+    ///
+    /// Closing then **blocks the thread**, and with it every task; only zero, which resets the
+    /// connection instead ([`set_zero_linger`](Self::set_zero_linger)), does not.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        self.registered.socket().set_linger(linger)
+    }
+
+    /// Makes closing reset the connection and drop unsent bytes (`SO_LINGER` of zero).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        self.set_linger(Some(Duration::ZERO))
+    }
+
+    /// Whether an idle connection is probed (`SO_KEEPALIVE`).
+    ///
+    /// # Errors
+    ///
+    /// Those of `getsockopt(2)`.
+    pub fn keepalive(&self) -> io::Result<bool> {
+        self.registered.socket().keepalive()
+    }
+
+    /// Sets whether an idle connection is probed (`SO_KEEPALIVE`), at the system's intervals;
+    /// `socket2::SockRef::from(&stream)` can set others.
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt(2)`.
+    pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
+        self.registered.socket().set_keepalive(keepalive)
+    }
+}
+
+/// Reading and writing, for the stream, its halves and references to it.
+impl TcpStream {
+    #[inline]
+    pub(super) fn poll_read_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let receive = |fd: BorrowedFd<'_>| receive(fd, buffer);
+        self.registered
+            .poll_io(cx, Direction::Read, wait_as, receive)
+    }
+
+    pub(super) fn poll_read_vectored_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let receive = |fd: BorrowedFd<'_>| receive_vectored(fd, buffers);
+        self.registered
+            .poll_io(cx, Direction::Read, wait_as, receive)
+    }
+
+    #[inline]
+    pub(super) fn poll_write_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let send = |fd: BorrowedFd<'_>| send(fd, buffer);
+        self.registered.poll_io(cx, Direction::Write, wait_as, send)
+    }
+
+    pub(super) fn poll_write_vectored_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let send = |fd: BorrowedFd<'_>| send_vectored(fd, buffers);
+        self.registered.poll_io(cx, Direction::Write, wait_as, send)
+    }
+
+    /// Shuts down writing; a connection that the peer has reset needs no more.
+    pub(super) fn close_write(&self) -> io::Result<()> {
+        match self.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+}
+
+#[inline]
+fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Progress<usize>> {
+    call::recv(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
+}
+
+fn receive_vectored(
+    fd: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<Progress<usize>> {
+    let room = buffers.iter().map(|buffer| buffer.len()).sum();
+    call::recv_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
+}
+
+#[inline]
+fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<Progress<usize>> {
+    call::send(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
+}
+
+fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<Progress<usize>> {
+    let room = buffers.iter().map(|buffer| buffer.len()).sum();
+    call::send_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
+}
+
+/// Polls once; an error is the caller's.
+fn is_done(
+    future: Pin<&mut impl Future<Output = io::Result<()>>>,
+    cx: &mut Context<'_>,
+) -> io::Result<bool> {
+    match future.poll(cx) {
+        Poll::Ready(result) => result.map(|()| true),
+        Poll::Pending => Ok(false),
+    }
+}
+
+/// Implements reading for a type that leads to a stream.
+macro_rules! impl_read {
+    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
+        impl<$($generics)*> futures_io::AsyncRead for $type {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_read_as(cx, $wait_as, buffer)
+            }
+
+            fn poll_read_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_read_vectored_as(cx, $wait_as, buffers)
+            }
+        }
+    };
+}
+pub(super) use impl_read;
+
+/// Implements writing for a type that leads to a stream.
+macro_rules! impl_write {
+    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
+            #[inline]
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_write_as(cx, $wait_as, buffer)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_write_vectored_as(cx, $wait_as, buffers)
+            }
+
+            /// Does nothing: there is no buffer outside of the kernel.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Shuts down writing.
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $this = self.get_mut();
+                Poll::Ready($stream.close_write())
+            }
+        }
+    };
+}
+pub(super) use impl_write;
+
+impl_read!([] TcpStream, WaitAs::Only, |this| this);
+impl_write!([] TcpStream, WaitAs::Only, |this| this);
+impl_read!([] & TcpStream, WaitAs::Anyone, |this| this);
+impl_write!([] & TcpStream, WaitAs::Anyone, |this| this);
+
+impl TryFrom<std::net::TcpStream> for TcpStream {
+    type Error = io::Error;
+
+    /// As [`TcpStream::from_std`] does.
+    fn try_from(stream: std::net::TcpStream) -> io::Result<Self> {
+        Self::from_std(stream)
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registered.lend()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.registered.lend().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpStream")
+            .field("local", &self.local_addr().ok())
+            .field("peer", &self.peer_addr().ok())
+            .field("fd", &self.registered)
+            .finish()
+    }
+}

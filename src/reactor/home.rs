@@ -1,0 +1,113 @@
+//! What other threads may do to a reactor: find it by its number and leave letters for it.
+//!
+//! A socket or timer that lives on after it has left its reactor's thread is written off by letter.
+//! Called by `reactor` and, through it, by `io` and `time` on any thread; calls `sys::epoll`.
+//!
+//! # Invariants
+//!
+//! 1. Letters are read in the order in which they were left; so a letter that names a source is read
+//!    before any later one that releases it.
+//! 2. Wakers come in and go out by value: none is cloned, woken or dropped under a lock.
+
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::source::Direction;
+use super::timers;
+use crate::sys::epoll::Epoll;
+
+static HOMES: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
+
+/// Something that another thread asks of a reactor.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    /// The source is gone, or has moved: free its entry and wake who waits.
+    ReleaseSource(u32),
+    /// The timer is gone, or has moved: free its entry.
+    ReleaseTimer(timers::Key),
+    /// Wake this one too when the source is next ready.
+    Subscribe(u32, Direction, Waker),
+}
+
+/// The part of a reactor that all threads see.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// Never used again by another reactor of this process.
+    number: u32,
+    pub(super) epoll: Epoll,
+    has_letters: AtomicBool,
+    /// `None` once the reactor is gone.
+    letters: Mutex<Option<Vec<Letter>>>,
+    /// Makes the reactor's thread take a turn.
+    bell: Waker,
+}
+
+impl Home {
+    /// Opens the home of a new reactor.
+    pub(super) fn open(epoll: Epoll, bell: Waker) -> Arc<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let home = Arc::new(Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            epoll,
+            has_letters: AtomicBool::new(false),
+            letters: Mutex::new(Some(Vec::new())),
+            bell,
+        });
+        lock(&HOMES).push(Arc::clone(&home));
+        home
+    }
+
+    /// The home of that number, unless its reactor is gone.
+    pub(crate) fn find(number: u32) -> Option<Arc<Self>> {
+        let homes = lock(&HOMES);
+        homes.iter().find(|home| home.number == number).cloned()
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Leaves a letter, and sees to it that it is read soon; false if nobody will read it.
+    pub(crate) fn leave(&self, letter: Letter) -> bool {
+        match &mut *lock(&self.letters) {
+            Some(letters) => letters.push(letter),
+            None => return false,
+        }
+        if !self.has_letters.swap(true, Ordering::AcqRel) {
+            self.bell.wake_by_ref();
+        }
+        true
+    }
+
+    /// Stops watching a descriptor that goes on living elsewhere.
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+        // It may not be watched at all: then there is nothing to stop.
+        let _ = self.epoll.delete(fd);
+    }
+
+    /// Takes the letters out.
+    pub(super) fn read(&self) -> Vec<Letter> {
+        if !self.has_letters.load(Ordering::Acquire)
+            || !self.has_letters.swap(false, Ordering::AcqRel)
+        {
+            return Vec::new();
+        }
+        lock(&self.letters)
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Takes no more letters, and returns those that were not read.
+    pub(super) fn close(&self) -> Vec<Letter> {
+        lock(&HOMES).retain(|home| home.number != self.number);
+        lock(&self.letters).take().unwrap_or_default()
+    }
+}
+
+/// Locks; no code of others runs under these locks, so a poisoned one is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,399 @@
+//! The reactor: waits on epoll and wakes whoever waits for the descriptors and timers that are ready.
+//!
+//! Called by `runtime` once per loop round, and by sockets and timers when they are polled; calls
+//! `sys::epoll` and `sys::timer_fd` and, through `Waker`, whoever waits.
+//!
+//! # Invariants
+//!
+//! 1. A token names a source exactly while its descriptor may be in the epoll set; a stale generation
+//!    finds nobody.
+//! 2. No borrow is held while a waker is cloned, woken or dropped.
+//! 3. Readiness is only set here, by events, and only cleared by the operation that saw it end.
+//! 4. While the thread waits, the timer descriptor is armed for the earliest deadline or before it.
+//!
+//! # Not here
+//!
+//! The states of one descriptor (`source`), the order of deadlines (`timers`), polling tasks
+//! (`executor`), any call of libc (`sys`).
+
+pub(crate) mod home;
+pub(crate) mod source;
+mod timers;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use slab::Slab;
+
+use self::home::{Home, Letter};
+use self::source::{Direction, Directions, Source, Ticket, Waiter};
+pub(crate) use self::timers::Key as TimerKey;
+use self::timers::Timers;
+use crate::quiet;
+use crate::sys::clock;
+use crate::sys::epoll::{Epoll, Events, Flags, RawToken, Wait};
+use crate::sys::event_fd::EventFd;
+use crate::sys::timer_fd::TimerFd;
+
+/// The token of the bell: it only has to end the wait.
+const BELL: RawToken = RawToken(u64::MAX);
+/// The token of the timer descriptor.
+const ALARM: RawToken = RawToken(u64::MAX - 1);
+/// Stands for a timer descriptor that will not expire.
+const UNARMED: u64 = u64::MAX;
+
+/// Waits for descriptors and deadlines on behalf of one runtime.
+pub(crate) struct Reactor {
+    home: Arc<Home>,
+    sources: RefCell<Slab<Source>>,
+    next_generation: Cell<u32>,
+    events: RefCell<Events>,
+    timers: RefCell<Timers<Alarm>>,
+    timer_fd: TimerFd,
+    /// When the timer descriptor will next expire.
+    armed: Cell<u64>,
+    /// Room for the wakers of one turn.
+    woken: Cell<Vec<Waker>>,
+    is_closed: Cell<bool>,
+}
+
+/// What a timer does when it fires.
+#[derive(Debug)]
+enum Alarm {
+    Wake(Waker),
+    /// Ends a source's rest.
+    Resume(RawToken, Direction),
+}
+
+impl Reactor {
+    /// Makes a reactor whose wait `bell` interrupts and whose letters `waker` announces.
+    pub(crate) fn new(max_events: usize, bell: &EventFd, waker: Waker) -> io::Result<Self> {
+        let epoll = Epoll::new()?;
+        let timer_fd = TimerFd::new()?;
+        epoll.add(bell.as_fd(), Flags::IN.union(Flags::ET), BELL)?;
+        epoll.add(timer_fd.as_fd(), Flags::IN.union(Flags::ET), ALARM)?;
+        Ok(Self {
+            home: Home::open(epoll, waker),
+            sources: RefCell::default(),
+            next_generation: Cell::new(0),
+            events: RefCell::new(Events::with_capacity(max_events)),
+            timers: RefCell::new(Timers::new(clock::monotonic())),
+            timer_fd,
+            armed: Cell::new(UNARMED),
+            woken: Cell::default(),
+            is_closed: Cell::new(false),
+        })
+    }
+
+    /// Names this reactor among all that ever were in this process.
+    pub(crate) fn number(&self) -> u32 {
+        self.home.number()
+    }
+
+    /// Takes kernel events, waiting for one if `wait` says so, then wakes the tasks they concern.
+    ///
+    /// Wakers are collected while the tables are borrowed and woken after the borrows end: a wake may
+    /// run any code, also code that drops a source. A signal (`EINTR`) counts as no events.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_wait` itself. A failing descriptor tells its own task, not this caller; wakers
+    /// already collected are woken before an error returns.
+    pub(crate) fn turn(&self, wait: Wait) -> io::Result<()> {
+        let mut woken = self.woken.take();
+        let result = self.collect(wait, &mut woken);
+        quiet::wake_all(&mut woken);
+        self.woken.set(woken);
+        result
+    }
+
+    fn collect(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+        self.read_letters(woken);
+        let wait = match wait {
+            Wait::Forever if woken.is_empty() => self.arm(),
+            _ => Wait::Never,
+        };
+        let result = self.wait(wait, woken);
+        if wait != Wait::Forever || self.armed.get() == UNARMED {
+            self.fire(woken);
+        }
+        result
+    }
+
+    fn wait(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+        let mut events = self.events.borrow_mut();
+        self.home.epoll.wait(&mut events, wait)?;
+        let mut sources = self.sources.borrow_mut();
+        for (token, flags) in events.iter() {
+            match token {
+                BELL => {}
+                ALARM => self.armed.set(UNARMED),
+                _ => {
+                    if let Some(source) = named(&mut sources, token) {
+                        source.on_event(flags, woken);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
+    fn arm(&self) -> Wait {
+        match self.timers.borrow().next_deadline() {
+            Some(deadline) if deadline < self.armed.get() => {
+                if let Err(error) = self.timer_fd.arm(deadline) {
+                    tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
+                    return Wait::Briefly;
+                }
+                self.armed.set(deadline);
+            }
+            _ => {}
+        }
+        Wait::Forever
+    }
+
+    fn fire(&self, woken: &mut Vec<Waker>) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return;
+        }
+        let mut ended = Vec::new();
+        timers.fire(clock::monotonic(), |key, alarm| match alarm {
+            Alarm::Wake(waker) => woken.push(waker),
+            Alarm::Resume(token, direction) => {
+                ended.push(key);
+                if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
+                    source.resume(direction, woken);
+                }
+            }
+        });
+        for key in ended {
+            timers.remove(key);
+        }
+    }
+
+    fn read_letters(&self, woken: &mut Vec<Waker>) {
+        for letter in self.home.read() {
+            match letter {
+                Letter::ReleaseSource(key) => {
+                    if let Some(mut source) = self.remove_source(key) {
+                        source.take_waiters(woken);
+                    }
+                }
+                Letter::ReleaseTimer(key) => drop(self.remove_timer(key)),
+                Letter::Subscribe(key, direction, waker) => {
+                    let mut sources = self.sources.borrow_mut();
+                    match sources.get_mut(key as usize) {
+                        Some(source) if !source.is_ready(direction) => {
+                            source.wait(direction, Waiter::Anyone, waker, woken);
+                        }
+                        _ => woken.push(waker),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Refuses what comes, frees everything and wakes whoever still waited, here or elsewhere.
+    pub(crate) fn close(&self) {
+        self.is_closed.set(true);
+        let mut woken = self.woken.take();
+        for letter in self.home.close() {
+            if let Letter::Subscribe(_, _, waker) = letter {
+                woken.push(waker);
+            }
+        }
+        for (_, mut source) in std::mem::take(&mut *self.sources.borrow_mut()) {
+            source.take_waiters(&mut woken);
+        }
+        for alarm in self.timers.borrow_mut().take_items() {
+            if let Alarm::Wake(waker) = alarm {
+                woken.push(waker);
+            }
+        }
+        quiet::wake_all(&mut woken);
+    }
+}
+
+/// Descriptors.
+impl Reactor {
+    /// Makes room for a source; nothing is watched yet.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is being dropped.
+    pub(crate) fn insert_source(&self) -> io::Result<u32> {
+        if self.is_closed.get() {
+            return Err(io::Error::other(
+                "the runtime is being dropped, so nothing can wait in it any more",
+            ));
+        }
+        let generation = self.next_generation.get();
+        self.next_generation.set(generation.wrapping_add(1));
+        let key = self.sources.borrow_mut().insert(Source::new(generation));
+        Ok(u32::try_from(key).expect("a process has fewer than 2^32 descriptors"))
+    }
+
+    /// Frees a source's entry; `None` if the reactor was closed meanwhile.
+    pub(crate) fn remove_source(&self, key: u32) -> Option<Source> {
+        self.sources.borrow_mut().try_remove(key as usize)
+    }
+
+    /// Frees the entry of a descriptor that is about to be closed, or `lives_on` elsewhere.
+    pub(crate) fn release(&self, key: u32, lives_on: Option<BorrowedFd<'_>>) {
+        if let Some(fd) = lives_on {
+            self.home.unwatch(fd);
+        }
+        let mut wakers = Vec::new();
+        if let Some(mut source) = self.remove_source(key) {
+            source.take_waiters(&mut wakers);
+        }
+        for waker in wakers {
+            quiet::quietly(|| drop(waker));
+        }
+    }
+
+    /// Watches these directions too; what is ready already comes as an event.
+    ///
+    /// # Errors
+    ///
+    /// Those of `epoll_ctl(2)`: `EPERM` for a descriptor that cannot be watched, `ENOSPC` at the limit
+    /// `/proc/sys/fs/epoll/max_user_watches`, `ENOMEM`.
+    pub(crate) fn watch(
+        &self,
+        key: u32,
+        fd: BorrowedFd<'_>,
+        directions: Directions,
+    ) -> io::Result<()> {
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut(key as usize) else {
+            return Ok(());
+        };
+        let before = source.watched();
+        if before.contains(directions) {
+            return Ok(());
+        }
+        let token = token(key, source);
+        let interest = source.watch(before.union(directions));
+        let result = if before == Directions::default() {
+            self.home.epoll.add(fd, interest, token)
+        } else {
+            self.home.epoll.modify(fd, interest, token)
+        };
+        if result.is_err() {
+            source.watch(before);
+        }
+        result
+    }
+
+    /// Calls `call` with a source.
+    #[inline]
+    pub(crate) fn with_source<R>(
+        &self,
+        key: u32,
+        call: impl FnOnce(&mut Source) -> R,
+    ) -> Option<R> {
+        self.sources.borrow_mut().get_mut(key as usize).map(call)
+    }
+
+    /// Lets `waiter` wait for the next event of a direction.
+    pub(crate) fn wait_for(&self, key: u32, direction: Direction, waiter: Waiter, waker: &Waker) {
+        let is_waiting = |source: &mut Source| source.is_waiting(direction, waiter, waker);
+        if self.with_source(key, is_waiting) == Some(true) {
+            return;
+        }
+        let waker = waker.clone();
+        let mut overflow = Vec::new();
+        let replaced = self.with_source(key, |source| {
+            source.wait(direction, waiter, waker, &mut overflow)
+        });
+        quiet::wake_all(&mut overflow);
+        quiet::quietly(|| drop(replaced));
+    }
+
+    /// Ends a wait before its event.
+    pub(crate) fn cancel_wait(&self, key: u32, direction: Direction, ticket: Ticket) {
+        let waker = self.with_source(key, |source| source.cancel(direction, ticket));
+        quiet::quietly(|| drop(waker));
+    }
+
+    /// Lets a direction rest for a while, whatever events come.
+    pub(crate) fn back_off(&self, key: u32, direction: Direction, rest: Duration) {
+        let mut sources = self.sources.borrow_mut();
+        if let Some(source) = sources.get_mut(key as usize) {
+            source.back_off(direction);
+            let rest = u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX);
+            let deadline = clock::monotonic().saturating_add(rest);
+            let alarm = Alarm::Resume(token(key, source), direction);
+            self.timers.borrow_mut().insert(deadline, alarm);
+        }
+    }
+}
+
+/// Timers.
+impl Reactor {
+    /// Adds a timer that wakes `waker` at `deadline`, nanoseconds on the monotonic clock.
+    pub(crate) fn insert_timer(&self, deadline: u64, waker: &Waker) -> TimerKey {
+        let alarm = Alarm::Wake(waker.clone());
+        self.timers.borrow_mut().insert(deadline, alarm)
+    }
+
+    /// Whether a timer has fired; if not, it will wake `waker`, and only it.
+    pub(crate) fn poll_timer(&self, key: TimerKey, waker: &Waker) -> bool {
+        match self.timers.borrow_mut().item(key) {
+            None => return true,
+            Some(Alarm::Wake(known)) if known.will_wake(waker) => return false,
+            Some(_) => {}
+        }
+        let mut alarm = Alarm::Wake(waker.clone());
+        if let Some(known) = self.timers.borrow_mut().item(key) {
+            std::mem::swap(known, &mut alarm);
+        }
+        quiet::quietly(|| drop(alarm));
+        false
+    }
+
+    /// Moves a timer that has not fired; false if it has.
+    pub(crate) fn reset_timer(&self, key: TimerKey, deadline: u64) -> bool {
+        let mut timers = self.timers.borrow_mut();
+        let is_pending = timers.item(key).is_some();
+        if is_pending {
+            timers.reset(key, deadline);
+        }
+        is_pending
+    }
+
+    /// Frees a timer.
+    pub(crate) fn remove_timer(&self, key: TimerKey) {
+        let alarm = self.timers.borrow_mut().remove(key);
+        quiet::quietly(|| drop(alarm));
+    }
+}
+
+impl fmt::Debug for Reactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reactor")
+            .field("number", &self.number())
+            .field("sources", &self.sources.borrow().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The token of a source: its place in the slab, and its generation.
+fn token(key: u32, source: &Source) -> RawToken {
+    RawToken(u64::from(source.generation()) << 32 | u64::from(key))
+}
+
+/// The source that a token names, if it is still there.
+#[inline]
+fn named(sources: &mut Slab<Source>, token: RawToken) -> Option<&mut Source> {
+    let key = usize::try_from(token.0 & u64::from(u32::MAX)).ok()?;
+    let source = sources.get_mut(key)?;
+    (u64::from(source.generation()) == token.0 >> 32).then_some(source)
+}

@@ -1,0 +1,436 @@
+//! One descriptor's readiness and waiters: a state machine without system calls.
+//!
+//! Called by `reactor`, which feeds it events and the outcomes of operations.
+//!
+//! # Invariants
+//!
+//! 1. Readiness is set by an event and cleared by the operation that saw it end; no event can come
+//!    between that operation and the clearing, because events are only fetched between polls.
+//! 2. A direction that epoll does not watch counts as ready: the operation is simply tried.
+//! 3. Once the peer has hung up, a short read says nothing (the hang-up may have come with the data, as
+//!    one event); then only `EAGAIN` itself clears readiness.
+//! 4. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
+
+use std::task::Waker;
+
+use crate::sys::epoll::Flags;
+
+/// Which way bytes flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Read,
+    Write,
+}
+
+/// A set of directions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Directions(u8);
+
+impl Directions {
+    pub(crate) const READ: Self = Self(1);
+    pub(crate) const WRITE: Self = Self(2);
+    pub(crate) const BOTH: Self = Self(3);
+
+    pub(crate) const fn contains(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+
+    pub(crate) const fn union(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
+impl From<Direction> for Directions {
+    #[inline]
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Read => Self::READ,
+            Direction::Write => Self::WRITE,
+        }
+    }
+}
+
+/// Who waits for a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// The one user of that direction, who holds it exclusively: a later waker replaces an earlier one.
+    Only,
+    /// One of several users, who cannot say when they stop waiting.
+    Anyone,
+    /// One of several users, who cancels the ticket when it stops waiting.
+    Ticket(Ticket),
+}
+
+/// Names one wait among several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(u32);
+
+/// How many untracked waiters may gather before all are woken to find out who still waits.
+const FIRST_LIMIT: usize = 32;
+/// How far that limit may grow while there is no event.
+const LAST_LIMIT: usize = 4096;
+
+/// A registered descriptor.
+#[derive(Debug)]
+pub(crate) struct Source {
+    generation: u32,
+    next_ticket: u32,
+    /// What epoll was told to watch.
+    watched: Directions,
+    read: Side,
+    write: Side,
+}
+
+/// One direction of a source.
+#[derive(Debug, Default)]
+struct Side {
+    /// An event said so, and no operation has seen the end since.
+    is_ready: bool,
+    /// The peer hung up, or the descriptor failed, for good.
+    is_final: bool,
+    /// The operation failed for want of resources and is to be retried later.
+    is_backing_off: bool,
+    only: Option<Waker>,
+    shared: Option<Box<Shared>>,
+}
+
+/// The waiters of a direction that several users share.
+#[derive(Debug)]
+struct Shared {
+    waiters: Vec<(Waiter, Waker)>,
+    limit: usize,
+}
+
+impl Source {
+    pub(crate) fn new(generation: u32) -> Self {
+        Self {
+            generation,
+            next_ticket: 0,
+            watched: Directions::default(),
+            read: Side::default(),
+            write: Side::default(),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// Takes note of an event; moves the wakers of whom it concerns to `woken`.
+    pub(crate) fn on_event(&mut self, event: Flags, woken: &mut Vec<Waker>) {
+        const GONE: Flags = Flags::HUP.union(Flags::ERR);
+        const READ_GONE: Flags = GONE.union(Flags::RDHUP);
+        if event.intersects(Flags::IN.union(READ_GONE)) {
+            self.read.on_ready(event.intersects(READ_GONE), woken);
+        }
+        if event.intersects(Flags::OUT.union(GONE)) {
+            self.write.on_ready(event.intersects(GONE), woken);
+        }
+    }
+
+    /// Takes note that an operation found nothing: the direction is not ready until the next event.
+    pub(crate) fn on_would_block(&mut self, direction: Direction) {
+        self.side_mut(direction).is_ready = false;
+    }
+
+    /// Takes note that an operation moved less than it could have.
+    pub(crate) fn on_short(&mut self, direction: Direction) {
+        let side = self.side_mut(direction);
+        side.is_ready &= side.is_final;
+    }
+
+    /// Takes note that an operation must rest until [`Source::resume`].
+    pub(crate) fn back_off(&mut self, direction: Direction) {
+        self.side_mut(direction).is_backing_off = true;
+    }
+
+    /// Ends a rest: the direction counts as ready, its waiters move to `woken`.
+    pub(crate) fn resume(&mut self, direction: Direction, woken: &mut Vec<Waker>) {
+        let side = self.side_mut(direction);
+        side.is_backing_off = false;
+        let is_final = side.is_final;
+        side.on_ready(is_final, woken);
+    }
+
+    /// Whether the operation is worth trying.
+    pub(crate) fn is_ready(&self, direction: Direction) -> bool {
+        let side = self.side(direction);
+        !side.is_backing_off && (side.is_ready || !self.watches(direction))
+    }
+
+    /// Whether the direction was closed for good, by the peer or by an error.
+    pub(crate) fn is_final(&self, direction: Direction) -> bool {
+        self.side(direction).is_final
+    }
+
+    #[inline]
+    pub(crate) fn watches(&self, direction: Direction) -> bool {
+        self.watched.contains(direction.into())
+    }
+
+    pub(crate) fn watched(&self) -> Directions {
+        self.watched
+    }
+
+    /// Sets which directions epoll watches; returns what epoll must be told.
+    ///
+    /// A direction that is newly watched is not ready until an event says so.
+    pub(crate) fn watch(&mut self, directions: Directions) -> Flags {
+        let mut interest = Flags::ET;
+        if directions.contains(Directions::READ) {
+            self.read.is_ready &= self.watched.contains(Directions::READ);
+            interest = interest.union(Flags::IN).union(Flags::RDHUP);
+        }
+        if directions.contains(Directions::WRITE) {
+            self.write.is_ready &= self.watched.contains(Directions::WRITE);
+            interest = interest.union(Flags::OUT);
+        }
+        self.watched = directions;
+        interest
+    }
+
+    /// Names a new wait.
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        self.next_ticket = self.next_ticket.wrapping_add(1);
+        Ticket(self.next_ticket)
+    }
+
+    /// Whether `waiter` waits already, with a waker like `waker`.
+    pub(crate) fn is_waiting(&self, direction: Direction, waiter: Waiter, waker: &Waker) -> bool {
+        let side = self.side(direction);
+        if waiter == Waiter::Only {
+            return side.only.as_ref().is_some_and(|only| only.will_wake(waker));
+        }
+        side.shared.as_ref().is_some_and(|shared| {
+            let mut waiters = shared.waiters.iter();
+            waiters.any(|(other, known)| *other == waiter && known.will_wake(waker))
+        })
+    }
+
+    /// Lets `waiter` wait with `waker`; returns the waker that this replaces.
+    ///
+    /// When too many gather who cannot say whether they still wait, all of them move to `overflow`, to
+    /// be woken: those that do still wait will come back.
+    pub(crate) fn wait(
+        &mut self,
+        direction: Direction,
+        waiter: Waiter,
+        waker: Waker,
+        overflow: &mut Vec<Waker>,
+    ) -> Option<Waker> {
+        let side = self.side_mut(direction);
+        if waiter == Waiter::Only {
+            return side.only.replace(waker);
+        }
+        let shared = side.shared.get_or_insert_default();
+        if waiter == Waiter::Anyone {
+            if shared.waiters.len() >= shared.limit {
+                overflow.extend(shared.waiters.drain(..).map(|(_, waker)| waker));
+                shared.limit = (shared.limit * 2).min(LAST_LIMIT);
+            }
+        } else if let Some(known) = shared.known(waiter) {
+            return Some(std::mem::replace(known, waker));
+        }
+        shared.waiters.push((waiter, waker));
+        None
+    }
+
+    /// Ends a wait; returns its waker, if no event took it.
+    pub(crate) fn cancel(&mut self, direction: Direction, ticket: Ticket) -> Option<Waker> {
+        let shared = self.side_mut(direction).shared.as_mut()?;
+        let mut waiters = shared.waiters.iter();
+        let place = waiters.position(|(waiter, _)| *waiter == Waiter::Ticket(ticket))?;
+        Some(shared.waiters.remove(place).1)
+    }
+
+    /// Moves all wakers to `woken`.
+    pub(crate) fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
+        self.read.take_waiters(woken);
+        self.write.take_waiters(woken);
+    }
+
+    fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Read => &self.read,
+            Direction::Write => &self.write,
+        }
+    }
+
+    fn side_mut(&mut self, direction: Direction) -> &mut Side {
+        match direction {
+            Direction::Read => &mut self.read,
+            Direction::Write => &mut self.write,
+        }
+    }
+}
+
+impl Side {
+    #[inline]
+    fn on_ready(&mut self, is_final: bool, woken: &mut Vec<Waker>) {
+        self.is_ready = true;
+        self.is_final |= is_final;
+        if !self.is_backing_off {
+            self.take_waiters(woken);
+        }
+    }
+
+    #[inline]
+    fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
+        woken.extend(self.only.take());
+        if let Some(shared) = &mut self.shared {
+            shared.limit = FIRST_LIMIT;
+            woken.extend(shared.waiters.drain(..).map(|(_, waker)| waker));
+        }
+    }
+}
+
+impl Shared {
+    fn known(&mut self, waiter: Waiter) -> Option<&mut Waker> {
+        let mut waiters = self.waiters.iter_mut();
+        let (_, waker) = waiters.find(|(other, _)| *other == waiter)?;
+        Some(waker)
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            waiters: Vec::new(),
+            limit: FIRST_LIMIT,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn waker() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), count.into())
+    }
+
+    fn watching(directions: Directions) -> Source {
+        let mut source = Source::new(0);
+        source.watch(directions);
+        source
+    }
+
+    #[test]
+    fn an_unwatched_direction_counts_as_ready() {
+        let source = watching(Directions::READ);
+        assert!(!source.is_ready(Direction::Read));
+        assert!(source.is_ready(Direction::Write));
+    }
+
+    #[test]
+    fn each_event_makes_the_right_directions_ready() {
+        let cases = [
+            (Flags::IN, true, false),
+            (Flags::OUT, false, true),
+            (Flags::RDHUP, true, false),
+            (Flags::HUP, true, true),
+            (Flags::ERR, true, true),
+        ];
+        for (event, read, write) in cases {
+            let mut source = watching(Directions::BOTH);
+            source.on_event(event, &mut Vec::new());
+            assert_eq!(source.is_ready(Direction::Read), read, "{event:?}");
+            assert_eq!(source.is_ready(Direction::Write), write, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn would_block_on_one_side_leaves_the_other_ready() {
+        let mut source = watching(Directions::BOTH);
+        source.on_event(Flags::IN.union(Flags::OUT), &mut Vec::new());
+        source.on_would_block(Direction::Read);
+        assert!(!source.is_ready(Direction::Read));
+        assert!(source.is_ready(Direction::Write));
+    }
+
+    #[test]
+    fn a_short_read_clears_readiness_only_before_the_hang_up() {
+        let mut source = watching(Directions::BOTH);
+        source.on_event(Flags::IN, &mut Vec::new());
+        source.on_short(Direction::Read);
+        assert!(!source.is_ready(Direction::Read));
+        source.on_event(Flags::IN.union(Flags::RDHUP), &mut Vec::new());
+        source.on_short(Direction::Read);
+        assert!(source.is_ready(Direction::Read));
+        source.on_would_block(Direction::Read);
+        assert!(!source.is_ready(Direction::Read));
+    }
+
+    #[test]
+    fn a_later_waker_of_the_only_waiter_replaces_the_earlier_one() {
+        let mut source = watching(Directions::BOTH);
+        let ((first, first_waker), (second, second_waker)) = (waker(), waker());
+        let mut woken = Vec::new();
+        source.wait(Direction::Read, Waiter::Only, first_waker, &mut woken);
+        drop(source.wait(Direction::Read, Waiter::Only, second_waker, &mut woken));
+        assert!(woken.is_empty());
+        assert_eq!(Arc::strong_count(&first), 1);
+        source.on_event(Flags::IN, &mut woken);
+        woken.drain(..).for_each(Waker::wake);
+        assert_eq!(first.0.load(Ordering::Relaxed), 0);
+        assert_eq!(second.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn all_tickets_are_woken_but_the_cancelled_one() {
+        let mut source = watching(Directions::BOTH);
+        let (mut counts, mut tickets, mut woken) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (count, waker) = waker();
+            let ticket = source.ticket();
+            source.wait(Direction::Read, Waiter::Ticket(ticket), waker, &mut woken);
+            counts.push(count);
+            tickets.push(ticket);
+        }
+        assert!(source.cancel(Direction::Read, tickets[1]).is_some());
+        assert!(source.cancel(Direction::Read, tickets[1]).is_none());
+        source.on_event(Flags::IN, &mut woken);
+        assert_eq!(woken.len(), 2);
+        woken.drain(..).for_each(Waker::wake);
+        let woken = counts.iter().map(|count| count.0.load(Ordering::Relaxed));
+        assert_eq!(Vec::from_iter(woken), [1, 0, 1]);
+    }
+
+    #[test]
+    fn untracked_waiters_are_woken_rather_than_gathered_without_end() {
+        let mut source = watching(Directions::BOTH);
+        let mut woken = Vec::new();
+        for _ in 0..100_000 {
+            let (_, waker) = waker();
+            source.wait(Direction::Read, Waiter::Anyone, waker, &mut woken);
+            woken.clear();
+        }
+        source.on_event(Flags::IN, &mut woken);
+        assert!(woken.len() <= LAST_LIMIT);
+    }
+
+    #[test]
+    fn events_during_a_rest_wake_nobody_and_its_end_wakes_all() {
+        let mut source = watching(Directions::BOTH);
+        let mut woken = Vec::new();
+        source.back_off(Direction::Read);
+        source.wait(Direction::Read, Waiter::Only, waker().1, &mut woken);
+        source.on_event(Flags::IN, &mut woken);
+        assert!(woken.is_empty() && !source.is_ready(Direction::Read));
+        source.resume(Direction::Read, &mut woken);
+        assert!(woken.len() == 1 && source.is_ready(Direction::Read));
+    }
+}

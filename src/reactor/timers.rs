@@ -1,0 +1,450 @@
+//! Pending deadlines: a hierarchical wheel that keeps them to the nanosecond.
+//!
+//! Called by `reactor`; knows neither clocks nor wakers, only numbers and what is stored under them.
+//!
+//! Eleven levels of 64 slots cover every `u64`: a deadline stands on the level of the highest base-64
+//! digit in which it differs from `elapsed`, in the slot of that digit. (Varghese and Lauck, "Hashed and
+//! hierarchical timing wheels", 1987; with one level per digit the wheel is a radix heap.) Each slot
+//! knows a lower bound of its deadlines, so the earliest is found without looking into slots.
+//!
+//! # Invariants
+//!
+//! 1. Every deadline on level `n` agrees with `elapsed` in all digits above `n`, and its digit `n` is the
+//!    greater one (on level 0, or equal): so lower levels, and lower slots of a level, come first.
+//! 2. A slot's `earliest` is at most each deadline in it.
+//! 3. `elapsed` never goes back, and nothing pending is due before it.
+
+use slab::Slab;
+
+const DIGIT_BITS: u32 = 6;
+const SLOTS: usize = 1 << DIGIT_BITS;
+const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
+
+/// The end of a list.
+const NONE: u32 = u32::MAX;
+
+/// Names a timer until it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key(pub(crate) u32);
+
+/// The timers of one runtime, each with something to return when it fires.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    entries: Slab<Entry<T>>,
+    wheel: Box<[[Slot; SLOTS]; LEVELS]>,
+    /// For each level, which slots are in use.
+    used: [u64; LEVELS],
+    /// Which levels are in use.
+    levels: u32,
+    elapsed: u64,
+    next_order: u32,
+    /// Room for one firing's deadlines.
+    due: Vec<(u64, u32, u32)>,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    deadline: u64,
+    /// Tells equal deadlines apart: first come, first fired.
+    order: u32,
+    next: u32,
+    previous: u32,
+    place: Option<Place>,
+    /// Taken when the timer fires.
+    item: Option<T>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    level: u8,
+    slot: u8,
+}
+
+/// A doubly linked list of entries.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    earliest: u64,
+    first: u32,
+}
+
+impl<T> Timers<T> {
+    /// Makes an empty wheel whose time starts at `now`.
+    pub(crate) fn new(now: u64) -> Self {
+        const EMPTY: Slot = Slot {
+            earliest: u64::MAX,
+            first: NONE,
+        };
+        let wheel = vec![[EMPTY; SLOTS]; LEVELS].into_boxed_slice();
+        Self {
+            entries: Slab::new(),
+            wheel: wheel.try_into().expect("the vector has `LEVELS` elements"),
+            used: [0; LEVELS],
+            levels: 0,
+            elapsed: now,
+            next_order: 0,
+            due: Vec::new(),
+        }
+    }
+
+    /// Adds a timer that returns `item` when it fires.
+    ///
+    /// # Panics
+    ///
+    /// When 2^32 - 1 timers are pending.
+    pub(crate) fn insert(&mut self, deadline: u64, item: T) -> Key {
+        let key = self.entries.insert(Entry {
+            deadline,
+            order: 0,
+            next: NONE,
+            previous: NONE,
+            place: None,
+            item: Some(item),
+        });
+        let key = u32::try_from(key).expect("fewer than 2^32 timers are pending");
+        assert_ne!(key, NONE, "fewer than 2^32 timers are pending");
+        self.enqueue(key, deadline);
+        Key(key)
+    }
+
+    /// Gives a timer another deadline, and `item` to return then if it has fired before.
+    pub(crate) fn reset(&mut self, key: Key, deadline: u64) {
+        self.unlink(key.0);
+        let entry = self.entry(key.0);
+        entry.deadline = deadline;
+        if entry.item.is_some() {
+            self.enqueue(key.0, deadline);
+        }
+    }
+
+    /// Ends a timer; returns its item unless it has fired.
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        self.unlink(key.0);
+        self.entries.remove(key.0 as usize).item
+    }
+
+    /// What the timer will return; `None` once it has fired.
+    pub(crate) fn item(&mut self, key: Key) -> Option<&mut T> {
+        self.entry(key.0).item.as_mut()
+    }
+
+    /// Takes the items of all timers that have not fired; none will fire any more.
+    pub(crate) fn take_items(&mut self) -> impl Iterator<Item = T> + '_ {
+        self.used = [0; LEVELS];
+        self.levels = 0;
+        self.entries
+            .iter_mut()
+            .filter_map(|(_, entry)| entry.item.take())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.levels == 0
+    }
+
+    /// A time before which no timer is due, and which is the earliest deadline unless that one was
+    /// removed; `None` without pending timers.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        if self.is_empty() {
+            return None;
+        }
+        let level = self.levels.trailing_zeros() as usize;
+        let slot = self.used[level].trailing_zeros() as usize;
+        Some(self.wheel[level][slot].earliest)
+    }
+
+    /// Fires what is due at `now`, in the order of deadlines: hands each timer's item to `fired`.
+    pub(crate) fn fire(&mut self, now: u64, mut fired: impl FnMut(Key, T)) {
+        if self.next_deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.elapsed, now);
+        for level in 0..LEVELS {
+            let passed = self.used[level] & passed(level, before, now);
+            for slot in bits(passed) {
+                self.empty(level, slot, now);
+            }
+        }
+        let mut due = std::mem::take(&mut self.due);
+        due.sort_unstable_by_key(|&(deadline, order, _)| (deadline, order));
+        for (_, _, key) in due.drain(..) {
+            if let Some(item) = self.entry(key).item.take() {
+                fired(Key(key), item);
+            }
+        }
+        self.due = due;
+    }
+
+    /// Moves a slot's timers to `due`, or to a lower level.
+    fn empty(&mut self, level: usize, slot: usize, now: u64) {
+        let mut next = std::mem::replace(&mut self.wheel[level][slot].first, NONE);
+        self.mark_unused(level, slot);
+        while next != NONE {
+            let key = next;
+            let entry = self.entry(key);
+            next = entry.next;
+            let (deadline, order) = (entry.deadline, entry.order);
+            entry.place = None;
+            if deadline <= now {
+                self.due.push((deadline, order, key));
+            } else {
+                self.link(key, deadline);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, key: u32, deadline: u64) {
+        let order = self.next_order;
+        self.next_order = order.wrapping_add(1);
+        self.entry(key).order = order;
+        self.link(key, deadline);
+    }
+
+    #[inline]
+    fn link(&mut self, key: u32, deadline: u64) {
+        let (level, slot) = place(deadline, self.elapsed);
+        let list = &mut self.wheel[level][slot];
+        let first = std::mem::replace(&mut list.first, key);
+        if first == NONE {
+            list.earliest = deadline;
+            self.used[level] |= 1 << slot;
+            self.levels |= 1 << level;
+        } else {
+            list.earliest = list.earliest.min(deadline);
+            self.entry(first).previous = key;
+        }
+        let entry = self.entry(key);
+        entry.next = first;
+        entry.previous = NONE;
+        entry.place = Some(Place {
+            level: low_byte(level),
+            slot: low_byte(slot),
+        });
+    }
+
+    #[inline]
+    fn unlink(&mut self, key: u32) {
+        let entry = self.entry(key);
+        let Some(place) = entry.place.take() else {
+            return;
+        };
+        let (level, slot) = (usize::from(place.level), usize::from(place.slot));
+        let (next, previous) = (entry.next, entry.previous);
+        if next != NONE {
+            self.entry(next).previous = previous;
+        }
+        if previous != NONE {
+            self.entry(previous).next = next;
+            return;
+        }
+        self.wheel[level][slot].first = next;
+        if next == NONE {
+            self.mark_unused(level, slot);
+        }
+    }
+
+    fn mark_unused(&mut self, level: usize, slot: usize) {
+        self.used[level] &= !(1 << slot);
+        if self.used[level] == 0 {
+            self.levels &= !(1 << level);
+        }
+    }
+
+    #[inline]
+    fn entry(&mut self, key: u32) -> &mut Entry<T> {
+        &mut self.entries[key as usize]
+    }
+}
+
+/// Where a deadline stands: on the level of the highest digit that differs from `elapsed`'s.
+#[inline]
+fn place(deadline: u64, elapsed: u64) -> (usize, usize) {
+    let deadline = deadline.max(elapsed);
+    let highest_bit = u64::BITS - 1 - ((deadline ^ elapsed) | 1).leading_zeros();
+    let level = highest_bit / DIGIT_BITS;
+    (level as usize, digit(deadline, level * DIGIT_BITS))
+}
+
+/// The slots of a level that time has reached when it goes from `before` to `now`.
+fn passed(level: usize, before: u64, now: u64) -> u64 {
+    let shift = DIGIT_BITS * u32::try_from(level).unwrap_or(u32::MAX);
+    let above = shift + DIGIT_BITS;
+    let rest = |time: u64| time.checked_shr(above).unwrap_or(0);
+    if rest(before) == rest(now) {
+        u64::MAX >> (SLOTS - 1 - digit(now, shift))
+    } else {
+        u64::MAX
+    }
+}
+
+/// The base-64 digit of `time` that starts at bit `shift`.
+#[inline]
+fn digit(time: u64, shift: u32) -> usize {
+    low_byte_of(time >> shift) % SLOTS
+}
+
+#[inline]
+fn low_byte_of(value: u64) -> usize {
+    usize::from(value.to_le_bytes()[0])
+}
+
+#[inline]
+fn low_byte(value: usize) -> u8 {
+    value.to_le_bytes()[0]
+}
+
+/// The positions of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        (word != 0).then(|| {
+            let lowest = word.trailing_zeros() as usize;
+            word &= word - 1;
+            lowest
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn fired(timers: &mut Timers<u32>, now: u64) -> Vec<u32> {
+        let mut items = Vec::new();
+        timers.fire(now, |_, item| items.push(item));
+        items
+    }
+
+    #[test]
+    fn a_timer_fires_at_its_nanosecond_and_not_before() {
+        let mut timers = Timers::new(0);
+        timers.insert(1_000_000_007, 1);
+        assert_eq!(timers.next_deadline(), Some(1_000_000_007));
+        assert_eq!(fired(&mut timers, 1_000_000_006), []);
+        assert_eq!(fired(&mut timers, 1_000_000_007), [1]);
+        assert!(timers.is_empty());
+    }
+
+    #[test]
+    fn equal_deadlines_fire_in_the_order_of_insertion_whatever_their_level() {
+        let mut timers = Timers::new(0);
+        timers.insert(1 << 40, 1);
+        timers.insert(5, 0);
+        assert_eq!(fired(&mut timers, (1 << 40) - 3), [0]);
+        timers.insert(1 << 40, 2);
+        timers.insert(1 << 40, 3);
+        assert_eq!(fired(&mut timers, 1 << 40), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_deadline_in_the_past_is_due_at_once() {
+        let mut timers = Timers::new(0);
+        timers.insert(1000, 1);
+        assert_eq!(fired(&mut timers, 1000), [1]);
+        timers.insert(3, 2);
+        assert_eq!(timers.next_deadline(), Some(3));
+        assert_eq!(fired(&mut timers, 1000), [2]);
+    }
+
+    #[test]
+    fn the_last_nanosecond_of_the_clock_is_a_deadline_like_others() {
+        let mut timers = Timers::new(0);
+        timers.insert(u64::MAX, 1);
+        assert_eq!(fired(&mut timers, u64::MAX - 1), []);
+        assert_eq!(fired(&mut timers, u64::MAX), [1]);
+    }
+
+    #[test]
+    fn a_fired_timer_stays_until_it_is_removed() {
+        let mut timers = Timers::new(0);
+        let key = timers.insert(10, 1);
+        assert_eq!(fired(&mut timers, 10), [1]);
+        assert!(timers.item(key).is_none());
+        timers.reset(key, 20);
+        assert_eq!(fired(&mut timers, 20), []);
+        assert_eq!(timers.remove(key), None);
+    }
+
+    /// What a test program does to the timers.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u64),
+        Remove(usize),
+        Reset(usize, u64),
+        Advance(u64),
+    }
+
+    /// Distances near the places where digits carry.
+    fn distance() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            Just(0),
+            0..100_u64,
+            (0..64_u32, 0..3_u64).prop_map(|(bit, off)| (1_u64 << bit).wrapping_add(off) - 1),
+            any::<u64>(),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => distance().prop_map(Step::Insert),
+            1 => any::<usize>().prop_map(Step::Remove),
+            1 => (any::<usize>(), distance()).prop_map(|(at, by)| Step::Reset(at, by)),
+            2 => distance().prop_map(Step::Advance),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_wheel_agrees_with_a_sorted_map(
+            start in distance(),
+            steps in proptest::collection::vec(step(), 0..200),
+        ) {
+            let mut timers = Timers::new(start);
+            let mut model = BTreeMap::new();
+            let mut live: Vec<(Key, (u64, u32), u32)> = Vec::new();
+            let (mut now, mut order) = (start, 0);
+            for step in steps {
+                match step {
+                    Step::Insert(distance) => {
+                        let deadline = now.saturating_add(distance);
+                        let key = timers.insert(deadline, order);
+                        model.insert((deadline, order), order);
+                        live.push((key, (deadline, order), order));
+                        order += 1;
+                    }
+                    Step::Remove(at) if !live.is_empty() => {
+                        let (key, place, _) = live.swap_remove(at % live.len());
+                        prop_assert_eq!(timers.remove(key), model.remove(&place));
+                    }
+                    Step::Reset(at, distance) if !live.is_empty() => {
+                        let at = at % live.len();
+                        let (key, place, item) = live[at];
+                        let deadline = now.saturating_add(distance);
+                        timers.reset(key, deadline);
+                        if model.remove(&place).is_some() {
+                            model.insert((deadline, order), item);
+                            live[at].1 = (deadline, order);
+                            order += 1;
+                        }
+                    }
+                    Step::Advance(distance) => {
+                        now = now.saturating_add(distance);
+                        let later = model.split_off(&(now.saturating_add(1), 0));
+                        let due = std::mem::replace(&mut model, later);
+                        let all = now == u64::MAX;
+                        let mut expected = Vec::from_iter(due.into_values());
+                        if all {
+                            expected.extend(std::mem::take(&mut model).into_values());
+                        }
+                        prop_assert_eq!(fired(&mut timers, now), expected);
+                    }
+                    Step::Remove(_) | Step::Reset(..) => {}
+                }
+                let earliest = model.keys().next().map(|&(deadline, _)| deadline);
+                prop_assert_eq!(timers.is_empty(), earliest.is_none());
+                if let Some(earliest) = earliest {
+                    prop_assert!(timers.next_deadline().is_some_and(|next| next <= earliest));
+                }
+            }
+        }
+    }
+}

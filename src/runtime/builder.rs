@@ -1,0 +1,126 @@
+//! How a runtime is set up.
+//!
+//! Called by users and by the attribute macros.
+
+use std::ffi::CString;
+use std::io;
+
+use super::Runtime;
+use crate::executor::DEFAULT_BUDGET;
+use crate::sys;
+
+/// Sets up a [`Runtime`].
+///
+/// | knob | meaning | default | range |
+/// |---|---|---|---|
+/// | [`event_interval`](Self::event_interval) | polls between looks at the kernel's events while tasks are due | 61 | 1 and up |
+/// | [`max_events`](Self::max_events) | events that one look takes | 1,024 | 1 to 1,048,576 |
+/// | [`budget`](Self::budget) | units that a task may use up in one poll | 128 | 1 and up |
+/// | [`thread_name`](Self::thread_name) | name of the building thread | unchanged | no NUL; 15 bytes are kept |
+///
+/// # Examples
+///
+/// ```
+/// let runtime = runtime::Builder::new()
+///     .event_interval(31)
+///     .thread_name("shard-0")
+///     .build()?;
+/// assert_eq!(runtime.block_on(async { 6 * 7 }), 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct Builder {
+    event_interval: u32,
+    max_events: usize,
+    budget: u32,
+    thread_name: Option<String>,
+}
+
+impl Builder {
+    /// Starts with the defaults.
+    pub fn new() -> Self {
+        Self {
+            event_interval: 61,
+            max_events: 1024,
+            budget: DEFAULT_BUDGET,
+            thread_name: None,
+        }
+    }
+
+    /// Sets how many polls may pass before the runtime looks for events and timers, while tasks are
+    /// due. Without due tasks it looks at once.
+    ///
+    /// Fewer polls make sockets and timers quicker and the loop dearer (each look is a system call).
+    /// Default 61.
+    ///
+    /// # Panics
+    ///
+    /// When `polls` is 0.
+    #[track_caller]
+    pub fn event_interval(&mut self, polls: u32) -> &mut Self {
+        assert!(polls > 0, "`event_interval` must be at least 1");
+        self.event_interval = polls;
+        self
+    }
+
+    /// Sets how many events one look at the kernel takes; the rest come with the next look.
+    ///
+    /// Each takes 12 bytes of memory. Default 1,024.
+    ///
+    /// # Panics
+    ///
+    /// When `events` is 0 or above 1,048,576.
+    #[track_caller]
+    pub fn max_events(&mut self, events: usize) -> &mut Self {
+        assert!(
+            (1..=1 << 20).contains(&events),
+            "`max_events` must be between 1 and 1,048,576"
+        );
+        self.max_events = events;
+        self
+    }
+
+    /// Sets how much a task may use up in one poll before it must let others run.
+    ///
+    /// An operation on a socket costs one unit and one more for each 4 KiB that it moved; a timer, or a
+    /// join handle that returns, costs one. A task without units is made to yield and goes on in its
+    /// next turn; see [`unconstrained`](crate::task::unconstrained). Default 128.
+    ///
+    /// # Panics
+    ///
+    /// When `units` is 0.
+    #[track_caller]
+    pub fn budget(&mut self, units: u32) -> &mut Self {
+        assert!(units > 0, "`budget` must be at least 1");
+        self.budget = units;
+        self
+    }
+
+    /// Names the thread that calls [`build`](Self::build), as `ps` and debuggers show it
+    /// (`prctl(2)`, `PR_SET_NAME`). The kernel keeps 15 bytes. The name stays when the runtime is gone.
+    pub fn thread_name(&mut self, name: impl Into<String>) -> &mut Self {
+        self.thread_name = Some(name.into());
+        self
+    }
+
+    /// Makes the runtime, which belongs to this thread.
+    ///
+    /// # Errors
+    ///
+    /// Three descriptors are opened (epoll, eventfd, timerfd): those of `epoll_create1(2)`,
+    /// `eventfd(2)` and `timerfd_create(2)`, above all `EMFILE`. `QuotaExceeded` when 4,096 runtimes
+    /// are alive in this process. `InvalidInput` when the thread name contains a NUL.
+    pub fn build(&mut self) -> io::Result<Runtime> {
+        if let Some(name) = &self.thread_name {
+            sys::thread::set_name(&CString::new(name.as_str())?)?;
+        }
+        Runtime::with(self.event_interval, self.max_events, self.budget)
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,120 @@
+//! The runtime that is current on this thread.
+//!
+//! Called by the public faces (`net`, `time`, `task`, `io`) whenever something is polled, spawned or
+//! dropped; leads to the current runtime's `executor` and `reactor`.
+//!
+//! # Invariants
+//!
+//! 1. Exactly while a runtime is current are its futures, outputs and their destructors run.
+
+use std::cell::Cell;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::executor::Executor;
+use crate::executor::local::{self, Enter};
+use crate::reactor::Reactor;
+use crate::sys::scoped::Scoped;
+
+thread_local! {
+    static CURRENT: Scoped<Context> = const { Scoped::new() };
+    /// Where the `block_on` that runs on this thread was called.
+    static BLOCKED_AT: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// What a runtime is made of.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) executor: Executor,
+    pub(crate) reactor: Reactor,
+}
+
+impl Context {
+    /// Makes this runtime current while `call` runs.
+    pub(crate) fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
+        CURRENT.with(|current| current.enter(self, || local::enter(&self.executor, call)))
+    }
+
+    /// Makes this runtime current for a `block_on` that was called at `caller`.
+    ///
+    /// # Panics
+    ///
+    /// When a runtime is current on this thread already.
+    pub(crate) fn enter_blocking<R>(
+        &self,
+        caller: &'static Location<'static>,
+        call: impl FnOnce() -> R,
+    ) -> R {
+        struct Restore(Option<&'static Location<'static>>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                BLOCKED_AT.set(self.0);
+            }
+        }
+        refuse_nesting(caller);
+        let _restore = Restore(BLOCKED_AT.replace(Some(caller)));
+        self.enter(call)
+    }
+}
+
+/// Panics if a runtime is current on this thread.
+pub(crate) fn refuse_nesting(caller: &Location<'_>) {
+    if with(|current| current.is_none()) {
+        return;
+    }
+    match BLOCKED_AT.get() {
+        Some(outer) => panic!(
+            "`block_on` was called at {caller} inside of the `block_on` that was called at {outer}: \
+             a thread runs one runtime at a time, so await the future or spawn it"
+        ),
+        None => panic!(
+            "`block_on` was called at {caller} by the destructor of a task whose runtime is being \
+             dropped"
+        ),
+    }
+}
+
+impl Enter for Context {
+    fn enter_for(&self, call: &mut dyn FnMut()) {
+        self.enter(call);
+    }
+}
+
+/// Lets this thread find the runtime again, for destructors that run outside of it.
+pub(crate) fn remember(context: &Rc<Context>) {
+    local::remember(context.executor.number(), context);
+}
+
+/// Forgets what [`remember`] was told.
+pub(crate) fn forget(context: &Context) {
+    local::forget(context.executor.number());
+}
+
+/// Calls `call` with the current runtime, if there is one.
+#[inline]
+pub(crate) fn with<R>(call: impl FnOnce(Option<&Context>) -> R) -> R {
+    CURRENT.with(|current| current.with(call))
+}
+
+/// Calls `call` with the current runtime.
+///
+/// # Panics
+///
+/// When there is none, with the one sentence that says what to do.
+#[inline]
+#[track_caller]
+pub(crate) fn expect<R>(call: impl FnOnce(&Context) -> R) -> R {
+    let caller = Location::caller();
+    with(|current| match current {
+        Some(context) => call(context),
+        None => absent(caller),
+    })
+}
+
+#[cold]
+fn absent(caller: &Location<'_>) -> ! {
+    panic!(
+        "there is no runtime on this thread (needed at {caller}): do this inside of \
+         `#[runtime::main]`, `#[runtime::test]` or `runtime::block_on`"
+    )
+}

@@ -1,0 +1,177 @@
+//! The runtime: the loop that drives executor, reactor and timers.
+//!
+//! Called by users and by the attribute macros; the only code that ticks the executor and turns the
+//! reactor.
+//!
+//! # Invariants
+//!
+//! 1. The thread waits in the kernel only when no task is due, no other thread has left a wake (the
+//!    executor's `park` says so in one step), and the timer descriptor is armed.
+//! 2. However long the queue, the reactor is turned after `event_interval` polls at the latest.
+
+mod builder;
+pub(crate) mod context;
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+
+pub use self::builder::Builder;
+use self::context::Context;
+use crate::executor::Executor;
+use crate::executor::join::JoinHandle;
+use crate::reactor::Reactor;
+use crate::sys::epoll::Wait;
+use crate::sys::event_fd::EventFd;
+
+/// A single-threaded runtime: an executor, a reactor and timers.
+///
+/// It belongs to the thread that makes it. [`block_on`](Self::block_on) runs it; between two calls its
+/// tasks rest. Dropping it drops every task on this thread, inside of the runtime, then the timers
+/// and registrations, then closes its three descriptors. A destructor that spawns meanwhile gets a task
+/// that is cancelled already, one that waits for a socket an error. A panic in the destructor of a
+/// task's future goes to the task's [`JoinHandle`].
+///
+/// # Examples
+///
+/// ```
+/// let runtime = runtime::Runtime::new()?;
+/// let greeting = String::from("hello");
+/// let length = runtime.block_on(async { greeting.len() });
+/// assert_eq!(length, 5);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Runtime {
+    context: Rc<Context>,
+    event_interval: u32,
+}
+
+impl Runtime {
+    /// Makes a runtime with the defaults of [`Builder`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Builder::build`].
+    pub fn new() -> io::Result<Self> {
+        Builder::new().build()
+    }
+
+    fn with(event_interval: u32, max_events: usize, budget: u32) -> io::Result<Self> {
+        let executor = Executor::new(budget)?;
+        let bell = EventFd::new()?;
+        let reactor = Reactor::new(max_events, &bell, (*executor.main_waker()).clone())?;
+        executor.hang(bell);
+        let context = Rc::new(Context { executor, reactor });
+        context::remember(&context);
+        Ok(Self {
+            context,
+            event_interval,
+        })
+    }
+
+    /// Runs the runtime on this thread until `future` is done, and returns its output.
+    ///
+    /// The future need not be `Send` nor `'static`. It is polled in turn with the tasks that were
+    /// spawned; tasks that are not done when it returns stay, and go on in the next call.
+    ///
+    /// # Panics
+    ///
+    /// When a runtime runs on this thread already; the message names both calls, and the outer runtime
+    /// lives on. When `epoll_wait` fails, which takes a descriptor that someone else closed. A panic of
+    /// `future` goes to the caller, and the runtime can be used again.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.context
+            .enter_blocking(Location::caller(), || self.run(pin!(future)))
+    }
+
+    /// Spawns a task that runs in this runtime's [`block_on`](Self::block_on).
+    ///
+    /// See [`spawn`](crate::spawn), which does the same for the current runtime.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        self.context.executor.spawn(future)
+    }
+
+    /// The loop: polls what is due, then sees what the kernel has, until `main` is done.
+    fn run<F: Future>(&self, mut main: Pin<&mut F>) -> F::Output {
+        let executor = &self.context.executor;
+        let waker = executor.main_waker();
+        let mut output = None;
+        executor.wake_main();
+        loop {
+            executor.take_remote_wakes();
+            executor.tick(self.event_interval, || {
+                let mut cx = std::task::Context::from_waker(&waker);
+                if let Poll::Ready(value) = main.as_mut().poll(&mut cx) {
+                    output = Some(value);
+                }
+                output.is_some()
+            });
+            if let Some(output) = output {
+                return output;
+            }
+            self.turn();
+        }
+    }
+
+    /// Turns the reactor; waits there if there is nothing else to do.
+    fn turn(&self) {
+        let Context { executor, reactor } = &*self.context;
+        let result = if !executor.has_due() && executor.park() {
+            let result = reactor.turn(Wait::Forever);
+            executor.unpark();
+            result
+        } else {
+            reactor.turn(Wait::Never)
+        };
+        if let Err(error) = result {
+            panic!("epoll_wait failed, was the runtime's descriptor closed? {error}");
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        context::forget(&self.context);
+        self.context.enter(|| {
+            self.context.executor.close();
+            self.context.reactor.close();
+        });
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("executor", &self.context.executor)
+            .field("reactor", &self.context.reactor)
+            .field("event_interval", &self.event_interval)
+            .finish()
+    }
+}
+
+/// Makes a runtime, runs it on this thread until `future` is done, drops it and returns the output.
+///
+/// # Panics
+///
+/// Where [`Runtime::block_on`] does, and when the runtime cannot be made (see [`Builder::build`]).
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(runtime::block_on(async { 6 * 7 }), 42);
+/// ```
+#[track_caller]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    context::refuse_nesting(Location::caller());
+    match Runtime::new() {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => panic!("a runtime could not be made: {error}"),
+    }
+}

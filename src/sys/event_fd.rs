@@ -1,0 +1,52 @@
+//! An eventfd, the bell that other threads ring (`eventfd(2)`).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::{check, check_len, uninterrupted};
+
+/// A counter in the kernel that is only ever written.
+///
+/// Registered edge-triggered, each write is an edge, so nobody needs to read it.
+#[derive(Debug)]
+pub(crate) struct EventFd {
+    fd: OwnedFd,
+}
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers are passed.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        Ok(Self {
+            // SAFETY: the kernel just made `fd`, and nobody else knows it.
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+        })
+    }
+
+    /// Makes the descriptor readable anew.
+    ///
+    /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 rings do not happen.
+    pub(crate) fn ring(&self) -> io::Result<()> {
+        let one: u64 = 1;
+        let written = uninterrupted(|| {
+            // SAFETY: the pointer must be valid for reading 8 bytes: it is the local above.
+            check_len(unsafe {
+                libc::write(
+                    self.fd.as_raw_fd(),
+                    (&raw const one).cast(),
+                    size_of::<u64>(),
+                )
+            })
+        });
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,208 @@
+//! The timer: a future that is done at a deadline.
+//!
+//! Called by users, `timeout` and `interval`; calls the current runtime's `reactor`.
+//!
+//! # Invariants
+//!
+//! 1. `registration` names an entry of a reactor exactly while that reactor holds one for this timer.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::Instant;
+use crate::reactor::home::{Home, Letter};
+use crate::reactor::{Reactor, TimerKey};
+use crate::runtime::context;
+
+/// Waits until a time has passed.
+///
+/// Nothing is early: measured on the same clock, at least `duration` passes. A `duration` beyond the
+/// clock's range (584 years), such as [`Duration::MAX`], means "never". Zero is done at once.
+///
+/// # Panics
+///
+/// The future panics when polled outside of a runtime.
+///
+/// # Cancel safety
+///
+/// Dropping the timer ends it; nothing is lost.
+///
+/// # Examples
+///
+/// ```
+/// use runtime::time::{Duration, sleep};
+///
+/// # runtime::block_on(async {
+/// sleep(Duration::from_micros(100)).await;
+/// # });
+/// ```
+pub fn sleep(duration: Duration) -> Timer {
+    let mut timer = Timer::new(Instant::now() + duration);
+    timer.is_fresh = !duration.is_zero();
+    timer
+}
+
+/// Waits until a point in time, which may have passed already.
+///
+/// See [`sleep`] for panics and cancel safety.
+pub fn sleep_until(deadline: Instant) -> Timer {
+    Timer::new(deadline)
+}
+
+/// The future behind [`sleep`] and [`sleep_until`]; it can be reset.
+///
+/// It is `Unpin`, and `Send`: polled in another runtime than before, it moves there.
+///
+/// # Examples
+///
+/// ```
+/// use runtime::time::{Duration, Instant, Timer, sleep};
+///
+/// # runtime::block_on(async {
+/// let mut timer = sleep(Duration::MAX);
+/// timer.reset(Instant::now() + Duration::from_micros(10));
+/// (&mut timer).await;
+/// assert!(timer.is_elapsed());
+/// # });
+/// ```
+#[must_use = "futures do nothing unless polled"]
+pub struct Timer {
+    deadline: Instant,
+    /// The deadline was in the future when it was set, a moment ago: the clock need not be read again.
+    is_fresh: bool,
+    registration: Option<Registration>,
+}
+
+/// Which entry of which reactor.
+#[derive(Clone, Copy)]
+struct Registration {
+    reactor: u32,
+    key: TimerKey,
+}
+
+impl Timer {
+    fn new(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            is_fresh: false,
+            registration: None,
+        }
+    }
+
+    /// When the timer is done.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether the deadline has passed.
+    #[must_use]
+    pub fn is_elapsed(&self) -> bool {
+        self.deadline <= Instant::now()
+    }
+
+    /// Sets another deadline, also after the timer was done.
+    ///
+    /// A task that waits for the timer is woken at the new deadline; it need not poll again for that,
+    /// unless the timer was done already.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.is_fresh = false;
+        let Some(registration) = self.registration else {
+            return;
+        };
+        let is_moved = context::with(|current| {
+            current.is_some_and(|current| {
+                registration.reactor == current.reactor.number()
+                    && deadline != Instant::FAR
+                    && current
+                        .reactor
+                        .reset_timer(registration.key, deadline.nanos())
+            })
+        });
+        if !is_moved {
+            self.deregister();
+        }
+    }
+
+    /// Polls for the deadline, at the cost of one unit of the budget.
+    fn poll_charged(&mut self, cx: &Context<'_>) -> Poll<()> {
+        context::expect(|current| {
+            let budget = current.executor.budget();
+            ready!(budget.poll_proceed(cx));
+            ready!(self.poll_in(&current.reactor, cx));
+            budget.charge(1);
+            Poll::Ready(())
+        })
+    }
+
+    /// Polls for the deadline, whatever the budget: for a timeout, which must not depend on what the
+    /// future inside has used up.
+    pub(super) fn poll_free(&mut self, cx: &Context<'_>) -> Poll<()> {
+        context::expect(|current| self.poll_in(&current.reactor, cx))
+    }
+
+    fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
+        if let Some(registration) = self.registration {
+            if registration.reactor == reactor.number() {
+                if !reactor.poll_timer(registration.key, cx.waker()) {
+                    return Poll::Pending;
+                }
+                self.deregister();
+                return Poll::Ready(());
+            }
+            self.deregister();
+        }
+        if !std::mem::take(&mut self.is_fresh) && self.is_elapsed() {
+            return Poll::Ready(());
+        }
+        if self.deadline != Instant::FAR {
+            self.registration = Some(Registration {
+                reactor: reactor.number(),
+                key: reactor.insert_timer(self.deadline.nanos(), cx.waker()),
+            });
+        }
+        Poll::Pending
+    }
+
+    /// Gives the entry back, wherever it is.
+    fn deregister(&mut self) {
+        let Some(Registration { reactor, key }) = self.registration.take() else {
+            return;
+        };
+        context::with(|current| match current {
+            Some(current) if current.reactor.number() == reactor => {
+                current.reactor.remove_timer(key);
+            }
+            _ => {
+                if let Some(home) = Home::find(reactor) {
+                    home.leave(Letter::ReleaseTimer(key));
+                }
+            }
+        });
+    }
+}
+
+impl Future for Timer {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_mut().poll_charged(cx)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.deregister();
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}

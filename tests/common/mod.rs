@@ -1,0 +1,129 @@
+//! What the tests share: a watchdog, an ordered trace, counted wakers and connected sockets.
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    missing_docs,
+    unreachable_pub,
+    reason = "each test binary compiles its own copy and uses a part of it"
+)]
+
+use std::cell::RefCell;
+use std::fs;
+use std::net::SocketAddr;
+use std::process;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::task::{Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use runtime::net::{TcpListener, TcpStream};
+
+/// How long a test may take before it counts as hung.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs `future` on a new runtime, under the watchdog.
+#[track_caller]
+pub fn run<F: Future>(future: F) -> F::Output {
+    within(LIMIT, || runtime::block_on(future))
+}
+
+/// Runs `test`; if it hangs, the process ends with the test's name: a lost wake fails, it does not stall.
+pub fn within<R>(limit: Duration, test: impl FnOnce() -> R) -> R {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let (done, watch) = mpsc::channel::<()>();
+    let watchdog = thread::spawn(move || {
+        if watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("{name} did not end within {limit:?}: was a wake lost?");
+            process::abort();
+        }
+    });
+    let result = test();
+    drop(done);
+    watchdog.join().expect("the watchdog does not panic");
+    result
+}
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub struct Trace(Rc<RefCell<Vec<String>>>);
+
+impl Trace {
+    pub fn push(&self, event: impl Into<String>) {
+        self.0.borrow_mut().push(event.into());
+    }
+
+    /// The events so far; the trace starts anew.
+    pub fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// Notes its drop in a trace.
+pub struct Traced(pub Trace, pub &'static str);
+
+impl Drop for Traced {
+    fn drop(&mut self) {
+        self.0.push(format!("drop {}", self.1));
+    }
+}
+
+/// Counts the wakes of a waker that is none of the runtime's.
+#[derive(Default)]
+pub struct WakeCount(AtomicUsize);
+
+impl WakeCount {
+    /// A waker that counts; `Arc::strong_count` less one tells how many clones of it live.
+    pub fn new() -> (Arc<Self>, Waker) {
+        let count = Arc::new(Self::default());
+        (Arc::clone(&count), count.into())
+    }
+
+    pub fn wakes(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for WakeCount {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A listener on a free loopback port, and its address.
+pub async fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback can be bound");
+    let address = listener
+        .local_addr()
+        .expect("a bound listener has an address");
+    (listener, address)
+}
+
+/// Two ends of one connection: the client's and the server's.
+pub async fn pair() -> (TcpStream, TcpStream) {
+    let (listener, address) = listen().await;
+    let client = TcpStream::connect(address)
+        .await
+        .expect("the listener is there");
+    let (server, _) = listener.accept().await.expect("the client has connected");
+    (client, server)
+}
+
+/// An end of a connection that has no runtime, and ours.
+pub async fn pair_with_std() -> (std::net::TcpStream, TcpStream) {
+    let (listener, address) = listen().await;
+    let client = std::net::TcpStream::connect(address).expect("the listener is there");
+    let (server, _) = listener.accept().await.expect("the client has connected");
+    (client, server)
+}
+
+/// How many descriptors this process has open.
+pub fn open_fds() -> usize {
+    fs::read_dir("/proc/self/fd")
+        .expect("procfs is mounted")
+        .count()
+}
