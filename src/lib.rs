@@ -61,6 +61,8 @@
 //! Channels, locks, `select!` and `join!` come from other crates: `async-channel`, `futures` and
 //! `tokio::sync` work here as they are, since all they need is a `Waker`.
 
+#![warn(clippy::unwrap_used, clippy::print_stdout)]
+
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("`runtime` runs on Linux with 64-bit pointers: it is built on epoll and timerfd");
 

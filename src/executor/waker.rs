@@ -40,15 +40,15 @@ impl Address {
     }
 
     pub(crate) fn runtime(self) -> u16 {
-        (self.0 >> RUNTIME_SHIFT) as u16
+        low_u16(self.0 >> RUNTIME_SHIFT)
     }
 
     pub(crate) fn slot(self) -> u32 {
-        self.0 as u32 & ((1 << SLOT_BITS) - 1)
+        low_bits(self.0, SLOT_BITS)
     }
 
     pub(crate) fn generation(self) -> Generation {
-        Generation((self.0 >> SLOT_BITS) as u32 & ((1 << GENERATION_BITS) - 1))
+        Generation(low_bits(self.0 >> SLOT_BITS, GENERATION_BITS))
     }
 
     /// Makes the task due; on the wrong thread, or late, that is allowed too.
@@ -83,9 +83,26 @@ impl Address {
 pub(crate) struct Generation(u32);
 
 impl Generation {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "`usize` has 64 bits, or the crate does not compile"
+    )]
     pub(crate) fn of(id: u64) -> Self {
-        Self(id as u32 & ((1 << GENERATION_BITS) - 1))
+        Self(low_bits(id as usize, GENERATION_BITS))
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the rest is masked away")]
+const fn low_bits(word: usize, bits: u32) -> u32 {
+    (word & ((1 << bits) - 1)) as u32
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a runtime's number has 12 bits"
+)]
+const fn low_u16(word: usize) -> u16 {
+    word as u16
 }
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(

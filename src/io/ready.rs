@@ -44,10 +44,6 @@ impl Interest {
 
     /// The union of two sets, as `|` makes it.
     #[must_use]
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the name that users know; `|` works too"
-    )]
     pub const fn add(self, other: Self) -> Self {
         Self {
             readable: self.readable || other.readable,

@@ -186,7 +186,7 @@ impl Reactor {
                         source.take_waiters(woken);
                     }
                 }
-                Letter::ReleaseTimer(key) => drop(self.remove_timer(key)),
+                Letter::ReleaseTimer(key) => self.remove_timer(key),
                 Letter::Subscribe(key, direction, waker) => {
                     let mut sources = self.sources.borrow_mut();
                     match sources.get_mut(key as usize) {

@@ -177,7 +177,6 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// # }).unwrap();
     /// ```
-    #[must_use]
     pub fn incoming(&self) -> Incoming<'_> {
         Incoming { listener: self }
     }

@@ -1,0 +1,7 @@
+use std::io;
+
+#[runtime::main]
+async fn main() -> io::Result<()> {
+    std::future::ready(()).await;
+    "done"
+}

@@ -1,0 +1,6 @@
+#[runtime::main]
+async fn main() {
+    if std::env::args().len() > 1 {
+        return 7;
+    }
+}

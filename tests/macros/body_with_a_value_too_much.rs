@@ -1,0 +1,5 @@
+#[runtime::main]
+async fn main() {
+    std::future::ready(()).await;
+    7
+}

@@ -1,0 +1,2 @@
+#[runtime::main(budget = 4_294_967_296)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(budget = 0u32)]
+async fn main() {}

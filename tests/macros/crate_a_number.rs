@@ -1,0 +1,2 @@
+#[runtime::main(crate = 7)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(crate = "no path")]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(crate = "nowhere::runtime")]
+async fn main() {}

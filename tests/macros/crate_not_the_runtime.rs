@@ -1,0 +1,2 @@
+#[runtime::main(crate = std::io)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(event_interval = 0)]
+async fn main() {}

@@ -1,0 +1,3 @@
+#[runtime::main]
+#[test]
+async fn main() {}

@@ -1,0 +1,5 @@
+#[runtime::main]
+struct App;
+
+#[runtime::main]
+enum Choice {}

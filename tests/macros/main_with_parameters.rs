@@ -1,0 +1,4 @@
+#[runtime::main]
+async fn main(first: u32, second: u32) -> u32 {
+    first + second
+}

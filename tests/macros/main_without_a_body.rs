@@ -1,0 +1,6 @@
+trait App {
+    #[runtime::main]
+    async fn run();
+}
+
+fn main() {}

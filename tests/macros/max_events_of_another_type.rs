@@ -1,0 +1,2 @@
+#[runtime::main(max_events = 7u8)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(max_events = 0x0)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(budget, event_interval = 7)]
+async fn main() {}

@@ -1,0 +1,2 @@
+#[runtime::main(budget = 7 event_interval = 7)]
+async fn main() {}

@@ -1,0 +1,6 @@
+#[runtime::test]
+#[ignore]
+#[test]
+async fn an_answer_arrives() {}
+
+fn main() {}

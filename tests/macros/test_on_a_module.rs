@@ -1,0 +1,4 @@
+#[runtime::test]
+mod tests {}
+
+fn main() {}

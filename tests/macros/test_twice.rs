@@ -1,0 +1,5 @@
+#[runtime::test]
+#[runtime::test]
+async fn an_answer_arrives() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[runtime::test]
+async fn an_answer_arrives(answer: u32) {
+    assert_eq!(answer, 42);
+}
+
+fn main() {}

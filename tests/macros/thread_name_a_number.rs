@@ -1,0 +1,2 @@
+#[runtime::main(thread_name = 7)]
+async fn main() {}
