@@ -11,9 +11,9 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use super::local;
 use super::task::{Failure, Joinable, Payload, TaskRef};
 use super::waker::Address;
+use super::{Executor, local};
 
 /// The number of a task: no other task of this process has it, now or later.
 ///
@@ -28,6 +28,15 @@ use super::waker::Address;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub(super) NonZeroU64);
+
+impl Id {
+    /// # Panics
+    ///
+    /// When the number is 0; the executor counts from 1.
+    pub(super) fn new(number: u64) -> Self {
+        Self(NonZeroU64::new(number).expect("tasks are numbered from 1"))
+    }
+}
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,25 +137,29 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(local::with(|current| match current {
-            Some(executor) => executor.budget().poll_proceed(cx),
-            None => Poll::Ready(()),
-        }));
-        let Some(result) = self.take() else {
-            self.joinable.wait(cx.waker());
-            return Poll::Pending;
-        };
         local::with(|current| {
-            if let Some(executor) = current {
-                executor.budget().charge(1);
+            let budget = current.map(Executor::budget);
+            if let Some(budget) = budget {
+                ready!(budget.poll_proceed(cx));
             }
-        });
-        Poll::Ready(result)
+            let Some(result) = self.take() else {
+                self.joinable.wait(cx.waker());
+                return Poll::Pending;
+            };
+            if let Some(budget) = budget {
+                budget.charge(1);
+            }
+            Poll::Ready(result)
+        })
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
+    #[inline]
     fn drop(&mut self) {
+        if self.joinable.is_taken() {
+            return;
+        }
         if self.joinable.has_result() {
             let runtime = self.identity.address.runtime();
             local::inside(runtime, &mut || self.joinable.detach());

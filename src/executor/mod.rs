@@ -5,8 +5,9 @@
 //!
 //! # Invariants
 //!
-//! 1. A slot is in the queue exactly while its task is due, so a task is queued at most once; a slot
-//!    that is found in the queue with a task that is not due belongs to an earlier tenant.
+//! 1. A task is marked due while its slot is in the queue and while it is being polled, so it is queued
+//!    at most once; a wake of the task that is being polled is noted apart, and queues it afterwards. A
+//!    slot that is found in the queue with a task that is not due belongs to an earlier tenant.
 //! 2. No borrow of the slab or the queue is held while a future is polled or dropped.
 //! 3. A slot gets a new generation with each task; a waker of an old one makes nobody due.
 //!
@@ -17,16 +18,16 @@
 mod budget;
 pub(crate) mod join;
 pub(crate) mod local;
+mod queue;
 mod remote;
 mod task;
 mod waker;
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
@@ -34,8 +35,9 @@ use slab::Slab;
 
 pub(crate) use self::budget::{Budget, DEFAULT as DEFAULT_BUDGET};
 use self::join::{Id, Identity, JoinHandle};
+use self::queue::Queue;
 use self::remote::{Lease, MAX_SLOTS, Remote};
-use self::task::TaskRef;
+use self::task::{Payload, TaskRef};
 use self::waker::{Address, Generation};
 use crate::sys::event_fd::EventFd;
 
@@ -50,30 +52,47 @@ pub(crate) struct Executor {
     ids: Ids,
     main_is_due: Cell<bool>,
     is_closed: Cell<bool>,
-    running: Cell<Option<Id>>,
+    /// The task that is being polled.
+    running: Cell<Address>,
+    /// The running task was woken since its poll began.
+    is_rewoken: Cell<bool>,
+    /// The task whose future or output is being dropped.
+    dropped: Cell<Option<Id>>,
     /// Slots below this one can be marked by other threads.
     reserved: Cell<u32>,
 }
 
-#[derive(Default)]
 struct State {
     tasks: Slab<Slot>,
     /// The slots of the due tasks, first come first served.
-    queue: VecDeque<u32>,
+    queue: Queue,
 }
 
-/// A task in the slab.
+/// A task in the slab: two words, and the slab adds none.
 struct Slot {
     task: TaskRef,
-    id: Id,
-    /// The task is in the queue.
-    is_due: bool,
+    /// The task's id, and [`DUE`] while it is in the queue.
+    word: u64,
 }
 
-/// What the head of the queue asks for.
-enum Due {
-    Main,
-    Task(TaskRef, Identity),
+/// The bit of [`Slot::word`] that says that the task is in the queue.
+const DUE: u64 = 1 << 63;
+
+impl Slot {
+    #[inline]
+    fn is_due(&self) -> bool {
+        self.word & DUE != 0
+    }
+
+    #[inline]
+    fn id(&self) -> Id {
+        Id::new(self.word & !DUE)
+    }
+
+    #[inline]
+    fn generation(&self) -> Generation {
+        Generation::of(self.word)
+    }
 }
 
 impl Executor {
@@ -87,12 +106,17 @@ impl Executor {
         remote.reserve(MAIN);
         Ok(Self {
             remote,
-            state: RefCell::default(),
+            state: RefCell::new(State {
+                tasks: Slab::new(),
+                queue: Queue::new(),
+            }),
             budget: Budget::new(budget_per_poll),
             ids: Ids::default(),
             main_is_due: Cell::new(false),
             is_closed: Cell::new(false),
-            running: Cell::new(None),
+            running: Cell::new(Address::NOBODY),
+            is_rewoken: Cell::new(false),
+            dropped: Cell::new(None),
             reserved: Cell::new(Remote::RESERVED_AT_ONCE),
         })
     }
@@ -112,7 +136,12 @@ impl Executor {
 
     /// The task that is being polled or dropped; none in the main future.
     pub(crate) fn running(&self) -> Option<Id> {
-        self.running.get()
+        let polled = self.running.get();
+        if polled != Address::NOBODY {
+            let state = self.state.borrow();
+            return state.tasks.get(key_of(polled.slot())).map(Slot::id);
+        }
+        self.dropped.get()
     }
 
     /// The waker of the main future; a new one of each runtime, the same for all its main futures.
@@ -134,47 +163,58 @@ impl Executor {
         let id = self.ids.next();
         let (task, joinable) = task::new(future);
         if self.is_closed.get() {
-            let address = Address::new(self.number(), MAIN, Generation::of(0));
-            self.while_running(id, || task.finish());
+            self.finish(&task, id);
+            let address = Address::NOBODY;
             return JoinHandle::new(joinable, Identity { id, address });
         }
         let slot = self.insert(task, id);
-        let address = self.address(slot, id);
+        let address = self.address(slot, Generation::of(id.0.get()));
         JoinHandle::new(joinable, Identity { id, address })
     }
 
+    #[inline(always)]
     fn insert(&self, task: TaskRef, id: Id) -> u32 {
         let mut state = self.state.borrow_mut();
-        let key = state.tasks.vacant_key();
-        assert!(
-            key < MAX_SLOTS as usize - 1,
-            "a runtime holds at most {} tasks",
-            MAX_SLOTS - 1
-        );
-        state.tasks.insert(Slot {
+        let entry = state.tasks.vacant_entry();
+        let slot = slot_of(entry.key());
+        entry.insert(Slot {
             task,
-            id,
-            is_due: true,
+            word: id.0.get() | DUE,
         });
-        let slot = slot_of(key);
+        state.queue.push(slot);
         if slot >= self.reserved.get() {
-            self.remote.reserve(slot);
-            self.reserved
-                .set(slot - slot % Remote::RESERVED_AT_ONCE + Remote::RESERVED_AT_ONCE);
+            self.reserve(slot);
         }
-        state.queue.push_back(slot);
         slot
     }
 
-    fn address(&self, slot: u32, id: Id) -> Address {
-        Address::new(self.number(), slot, Generation::of(id.0.get()))
+    /// Makes room for other threads' wakes of a slot and its neighbours.
+    #[cold]
+    fn reserve(&self, slot: u32) {
+        self.remote.reserve(slot);
+        let first = slot - slot % Remote::RESERVED_AT_ONCE;
+        self.reserved.set(first + Remote::RESERVED_AT_ONCE);
+    }
+
+    #[inline]
+    fn address(&self, slot: u32, generation: Generation) -> Address {
+        Address::new(self.number(), slot, generation)
+    }
+
+    /// Notes a wake of the task that is being polled; false if `address` is another's.
+    #[inline]
+    fn rewake(&self, address: Address) -> bool {
+        let is_running = address == self.running.get();
+        if is_running {
+            self.is_rewoken.set(true);
+        }
+        is_running
     }
 
     /// Makes a task of this executor due, unless it is due already or gone.
-    #[inline]
     fn wake(&self, address: Address) {
         self.wake_slot(address.slot(), |tenant| {
-            Generation::of(tenant.id.0.get()) == address.generation()
+            tenant.generation() == address.generation()
         });
     }
 
@@ -186,18 +226,18 @@ impl Executor {
         }
         let state = &mut *self.state.borrow_mut();
         if let Some(tenant) = state.tasks.get_mut(key_of(slot))
-            && !tenant.is_due
+            && !tenant.is_due()
             && is_meant(tenant)
         {
-            tenant.is_due = true;
-            state.queue.push_back(slot);
+            tenant.word |= DUE;
+            state.queue.push(slot);
         }
     }
 
     /// Makes the main future due.
     pub(crate) fn wake_main(&self) {
         if !self.main_is_due.replace(true) {
-            self.state.borrow_mut().queue.push_back(MAIN);
+            self.state.borrow_mut().queue.push(MAIN);
         }
     }
 
@@ -229,56 +269,101 @@ impl Executor {
     ///
     /// Panics of tasks end in their handles; a panic of `poll_main` goes to the caller.
     pub(crate) fn tick(&self, polls: u32, mut poll_main: impl FnMut() -> bool) {
-        for _ in 0..polls {
-            let Some(due) = self.next_due() else {
+        let mut left = polls;
+        // Caught here rather than around each poll, which would cost every poll.
+        while let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
+            self.poll_due(&mut left, &mut poll_main);
+        })) {
+            self.fail_running(payload);
+        }
+    }
+
+    #[inline]
+    fn poll_due(&self, left: &mut u32, poll_main: &mut impl FnMut() -> bool) {
+        while *left > 0 {
+            *left -= 1;
+            let Some((slot, task)) = self.next_due() else {
                 return;
             };
             self.budget.refill();
-            match due {
-                Due::Main => {
-                    if poll_main() {
-                        return;
-                    }
-                }
-                Due::Task(task, identity) => self.run(&task, identity),
+            if let Some((task, generation)) = task {
+                self.run(slot, &task, generation);
+            } else if poll_main() {
+                return;
             }
         }
     }
 
-    /// Takes the head of the queue.
-    fn next_due(&self) -> Option<Due> {
+    /// Takes the head of the queue: a task with its slot and generation, or the main future.
+    #[inline]
+    fn next_due(&self) -> Option<(u32, Option<(TaskRef, Generation)>)> {
         let state = &mut *self.state.borrow_mut();
         loop {
-            let slot = state.queue.pop_front()?;
+            let slot = state.queue.pop()?;
             if slot == MAIN {
                 self.main_is_due.set(false);
-                return Some(Due::Main);
+                return Some((slot, None));
             }
-            if let Some(tenant) = state.tasks.get_mut(key_of(slot))
-                && tenant.is_due
+            if let Some(tenant) = state.tasks.get(key_of(slot))
+                && tenant.is_due()
             {
-                tenant.is_due = false;
-                let id = tenant.id;
-                let address = self.address(slot, id);
-                return Some(Due::Task(tenant.task.clone(), Identity { id, address }));
+                return Some((slot, Some((tenant.task.clone(), tenant.generation()))));
             }
         }
     }
 
-    fn run(&self, task: &TaskRef, Identity { id, address }: Identity) {
-        let is_finished = self.while_running(id, || task.run(&address.waker()));
-        if is_finished {
-            let tenant = self.state.borrow_mut().tasks.remove(key_of(address.slot()));
-            drop(tenant);
+    /// Polls a task that was due, or drops it if it was aborted.
+    #[inline(always)]
+    fn run(&self, slot: u32, task: &TaskRef, generation: Generation) {
+        let address = self.address(slot, generation);
+        self.running.set(address);
+        let is_done = task.is_aborted() || task.poll(&address.waker()).is_ready();
+        self.running.set(Address::NOBODY);
+        let is_rewoken = self.is_rewoken.replace(false);
+        if is_done || (is_rewoken && task.is_aborted()) {
+            self.retire(slot, task);
+        } else if is_rewoken {
+            self.state.borrow_mut().queue.push(slot);
+        } else {
+            self.rest(slot);
         }
     }
 
-    /// Runs `call` with `id` as the running task.
-    fn while_running<R>(&self, id: Id, call: impl FnOnce() -> R) -> R {
-        let before = self.running.replace(Some(id));
-        let result = call();
-        self.running.set(before);
-        result
+    /// Marks the task in `slot`, which was polled, as not due.
+    #[inline]
+    fn rest(&self, slot: u32) {
+        if let Some(tenant) = self.state.borrow_mut().tasks.get_mut(key_of(slot)) {
+            tenant.word &= !DUE;
+        }
+    }
+
+    /// Ends a task and lets go of it.
+    fn retire(&self, slot: u32, task: &TaskRef) {
+        let tenant = self.state.borrow_mut().tasks.remove(key_of(slot));
+        self.finish(task, tenant.id());
+    }
+
+    /// Gives the panic that ended a poll to the task's handle, or to the caller if it was the main
+    /// future's.
+    #[cold]
+    fn fail_running(&self, payload: Payload) {
+        let address = self.running.replace(Address::NOBODY);
+        self.is_rewoken.set(false);
+        if address == Address::NOBODY {
+            resume_unwind(payload);
+        }
+        let slot = address.slot();
+        let task = self.state.borrow().tasks[key_of(slot)].task.clone();
+        task.fail(payload);
+        self.retire(slot, &task);
+    }
+
+    /// Ends a task that no slot holds any more.
+    #[inline]
+    fn finish(&self, task: &TaskRef, id: Id) {
+        let before = self.dropped.replace(Some(id));
+        task.finish();
+        self.dropped.set(before);
     }
 
     /// Drops all tasks; from now on spawns are refused.
@@ -287,8 +372,8 @@ impl Executor {
     pub(crate) fn close(&self) {
         self.is_closed.set(true);
         let tasks = std::mem::take(&mut self.state.borrow_mut().tasks);
-        for (_, Slot { task, id, .. }) in tasks {
-            self.while_running(id, || task.finish());
+        for (_, tenant) in tasks {
+            self.finish(&tenant.task, tenant.id());
         }
         self.state.borrow_mut().queue.clear();
         self.main_is_due.set(false);
@@ -311,8 +396,14 @@ fn key_of(slot: u32) -> usize {
 }
 
 /// The slot of the task under `key`.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "`MAX_SLOTS` is a `u32`")]
 fn slot_of(key: usize) -> u32 {
-    u32::try_from(key + 1).expect("a slab holds at most `MAX_SLOTS` tasks")
+    assert!(
+        key < MAX_SLOTS as usize - 1,
+        "a runtime holds at most 16,777,215 tasks"
+    );
+    key as u32 + 1
 }
 
 /// Hands out task numbers from blocks, so that only one spawn in many touches what threads share.
@@ -334,7 +425,7 @@ impl Ids {
         }
         let id = self.next.get();
         self.next.set(id + 1);
-        Id(NonZeroU64::new(id).expect("2^64 tasks do not happen"))
+        Id::new(id)
     }
 }
 
@@ -349,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_takes_three_words_at_most() {
-        assert!(size_of::<Slot>() <= 24);
+    fn a_slot_takes_two_words() {
+        assert_eq!(size_of::<Slot>(), 16);
     }
 }

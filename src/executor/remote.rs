@@ -27,7 +27,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::sys::event_fd::EventFd;
 
 /// How many runtimes a process may have at the same time.
-const MAX_RUNTIMES: usize = 1 << 12;
+pub(super) const MAX_RUNTIMES: usize = 4095;
 
 /// The owner waits in the kernel, or is about to.
 const PARKED: u32 = 1;
@@ -75,7 +75,7 @@ impl Lease {
     ///
     /// # Errors
     ///
-    /// When 4,096 runtimes are alive in this process.
+    /// When 4,095 runtimes are alive in this process.
     pub(crate) fn new() -> io::Result<Self> {
         let number = {
             let mut numbers = lock(&NUMBERS);
@@ -88,7 +88,7 @@ impl Lease {
                 None => {
                     return Err(io::Error::new(
                         io::ErrorKind::QuotaExceeded,
-                        "4,096 runtimes are alive in this process, drop one to make another",
+                        "4,095 runtimes are alive in this process, drop one to make another",
                     ));
                 }
             }

@@ -24,13 +24,18 @@ const GENERATION_BITS: u32 = 28;
 const RUNTIME_SHIFT: u32 = SLOT_BITS + GENERATION_BITS;
 
 const _: () = assert!(remote::MAX_SLOTS == 1 << SLOT_BITS);
+const _: () = assert!(remote::MAX_RUNTIMES < 1 << (usize::BITS - RUNTIME_SHIFT));
 
 /// Which task of which runtime, in one word: runtime number, generation, slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Address(usize);
 
 impl Address {
+    /// No task's address: the table has no place for this runtime number.
+    pub(crate) const NOBODY: Self = Self(usize::MAX);
+
     /// The address of the task in `slot`; a later tenant of the slot has another generation.
+    #[inline]
     pub(crate) fn new(runtime: u16, slot: u32, generation: Generation) -> Self {
         Self(
             usize::from(runtime) << RUNTIME_SHIFT
@@ -54,6 +59,13 @@ impl Address {
     /// Makes the task due; on the wrong thread, or late, that is allowed too.
     #[inline]
     pub(crate) fn wake(self) {
+        if !local::with(|current| current.is_some_and(|executor| executor.rewake(self))) {
+            self.wake_other();
+        }
+    }
+
+    /// Makes a task due that is not the running one.
+    fn wake_other(self) {
         let is_ours = local::with(|current| match current {
             Some(executor) if executor.number() == self.runtime() => {
                 executor.wake(self);
@@ -67,12 +79,14 @@ impl Address {
     }
 
     /// The waker of the task; it needs no drop.
+    #[inline]
     pub(crate) fn waker(self) -> ManuallyDrop<Waker> {
         // SAFETY: the vtable's functions must be thread-safe and own nothing that a clone or a drop
         // could get wrong: they only read the address (invariant 1).
         ManuallyDrop::new(unsafe { Waker::from_raw(self.raw()) })
     }
 
+    #[inline]
     fn raw(self) -> RawWaker {
         RawWaker::new(ptr::without_provenance(self.0), &VTABLE)
     }
@@ -87,6 +101,7 @@ impl Generation {
         clippy::cast_possible_truncation,
         reason = "`usize` has 64 bits, or the crate does not compile"
     )]
+    #[inline]
     pub(crate) fn of(id: u64) -> Self {
         Self(low_bits(id as usize, GENERATION_BITS))
     }

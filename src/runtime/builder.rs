@@ -109,7 +109,7 @@ impl Builder {
     /// # Errors
     ///
     /// Three descriptors are opened (epoll, eventfd, timerfd): those of `epoll_create1(2)`,
-    /// `eventfd(2)` and `timerfd_create(2)`, above all `EMFILE`. `QuotaExceeded` when 4,096 runtimes
+    /// `eventfd(2)` and `timerfd_create(2)`, above all `EMFILE`. `QuotaExceeded` when 4,095 runtimes
     /// are alive in this process. `InvalidInput` when the thread name contains a NUL.
     pub fn build(&mut self) -> io::Result<Runtime> {
         if let Some(name) = &self.thread_name {

@@ -11,7 +11,7 @@ mod yield_now;
 pub use self::budget::{Unconstrained, consume_budget, unconstrained};
 pub use self::join_set::JoinSet;
 pub use self::local::{AccessError, LocalKey, TaskLocalFuture};
-pub use self::yield_now::yield_now;
+pub use self::yield_now::{YieldNow, yield_now};
 pub use crate::executor::join::{AbortHandle, Id, JoinError, JoinHandle};
 
 use crate::runtime::context;

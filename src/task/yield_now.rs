@@ -1,7 +1,7 @@
 //! Letting the other tasks run.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// Lets every other task that is due run before this one goes on.
 ///
@@ -21,15 +21,27 @@ use std::task::Poll;
 /// assert!(task.is_finished());
 /// # });
 /// ```
-pub async fn yield_now() {
-    let mut has_yielded = false;
-    poll_fn(|cx| {
-        if has_yielded {
+pub fn yield_now() -> YieldNow {
+    YieldNow { has_yielded: false }
+}
+
+/// The future behind [`yield_now`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct YieldNow {
+    has_yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_yielded {
             return Poll::Ready(());
         }
-        has_yielded = true;
+        self.has_yielded = true;
         cx.waker().wake_by_ref();
         Poll::Pending
-    })
-    .await;
+    }
 }

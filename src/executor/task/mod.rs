@@ -22,7 +22,7 @@
 //! 1. `stage` says which field of `body` is alive; it changes in the same call that changes `body`,
 //!    with no foreign code in between.
 //! 2. While foreign code runs in `poll` or in the future's drop, no other call touches `body`: those
-//!    that could look at `stage` first, and it says `Future`, which only `poll` and `cancel` act on,
+//!    that could look at `stage` first, and it says `Future`, which only `poll` and `end` act on,
 //!    and the executor calls neither inside the other.
 //! 3. The future never moves: it is written into its allocation once and dropped there.
 
@@ -30,6 +30,8 @@
     unsafe_code,
     reason = "a future is erased, and overwritten in place by its output"
 )]
+
+mod memory;
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -39,7 +41,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use crate::quiet::quietly;
 
@@ -99,8 +101,9 @@ union Body<F: Future> {
 struct VTable {
     /// Polls the future; on `Ready` the body holds the result. In stage `Future` only.
     poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<()>,
-    /// Drops the future; the body holds the result, a panic or nothing. In stage `Future` only.
-    cancel: unsafe fn(NonNull<Header>),
+    /// Drops the future because its poll panicked, or for no such reason: then it was cancelled. In
+    /// stage `Future` only.
+    end: unsafe fn(NonNull<Header>, Option<Payload>),
     /// Moves the output to the pointer. In stage `Output` only.
     take_output: unsafe fn(NonNull<Header>, *mut ()),
     /// Moves the panic out. In stage `Panic` only.
@@ -125,30 +128,41 @@ impl TaskRef {
         !self.is_finished() && !self.header().is_aborted.replace(true)
     }
 
-    /// Polls the future, or drops it if the task was aborted; true when the task is finished.
-    pub(crate) fn run(&self, waker: &Waker) -> bool {
+    /// Whether the future is to be dropped instead of polled again.
+    #[inline]
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.header().is_aborted.get()
+    }
+
+    /// Polls the future; a panic of its poll goes to the caller, who then calls [`TaskRef::fail`].
+    #[inline]
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<()> {
         debug_assert!(
             !self.is_finished(),
             "the executor lets go of finished tasks"
         );
-        if !self.header().is_aborted.get() {
-            let mut cx = Context::from_waker(waker);
-            // SAFETY: the vtable is this task's own, and its stage is `Future`: see above.
-            let polled = unsafe { (self.header().vtable.poll)(self.0, &mut cx) };
-            if polled.is_pending() && !self.header().is_aborted.get() {
-                return false;
-            }
+        let mut cx = Context::from_waker(waker);
+        // SAFETY: the vtable is this task's own, and its stage is `Future`: see above.
+        unsafe { (self.header().vtable.poll)(self.0, &mut cx) }
+    }
+
+    /// Drops the future, whose poll panicked.
+    pub(crate) fn fail(&self, payload: Payload) {
+        self.end(Some(payload));
+    }
+
+    #[inline]
+    fn end(&self, panic: Option<Payload>) {
+        if !self.is_finished() {
+            // SAFETY: the vtable is this task's own, and its stage is `Future`: the line above.
+            unsafe { (self.header().vtable.end)(self.0, panic) };
         }
-        self.finish();
-        true
     }
 
     /// Ends the task: drops the future if it is still there, then tells whoever waits.
+    #[inline]
     pub(crate) fn finish(&self) {
-        if !self.is_finished() {
-            // SAFETY: the vtable is this task's own, and its stage is `Future`: the line above.
-            unsafe { (self.header().vtable.cancel)(self.0) };
-        }
+        self.end(None);
         if !self.header().is_joinable.get() {
             self.drop_result();
         }
@@ -223,7 +237,7 @@ pub(crate) fn new<F>(future: F) -> (TaskRef, Joinable<F::Output>)
 where
     F: Future + 'static,
 {
-    let allocation = Box::new(Allocation {
+    let allocation = Allocation {
         header: Header {
             vtable: Allocation::<F>::VTABLE,
             joiner: Cell::new(None),
@@ -235,8 +249,11 @@ where
         body: UnsafeCell::new(Body {
             future: ManuallyDrop::new(future),
         }),
-    });
-    let pointer = NonNull::from(Box::leak(allocation)).cast();
+    };
+    let block = memory::allocate();
+    // SAFETY: the pointer must be valid for writing an `Allocation<F>`: it was allocated for one.
+    unsafe { block.write(allocation) };
+    let pointer = block.cast();
     let joinable = Joinable {
         task: TaskRef(pointer),
         output: PhantomData,
@@ -260,9 +277,11 @@ impl<T> Joinable<T> {
     /// When the result was taken before.
     pub(crate) fn take(&self) -> Option<Result<T, Failure>> {
         let header = self.task.header();
+        if header.stage.get() == Stage::Output {
+            return Some(Ok(self.take_output()));
+        }
         match header.stage.get() {
-            Stage::Future => None,
-            Stage::Output => Some(Ok(self.take_output())),
+            Stage::Future | Stage::Output => None,
             Stage::Panic => Some(Err(Failure::Panicked(self.task.take_panic()))),
             Stage::Cancelled => {
                 header.stage.set(Stage::Empty);
@@ -274,7 +293,7 @@ impl<T> Joinable<T> {
 
     fn take_output(&self) -> T {
         let mut output = MaybeUninit::<T>::uninit();
-        // SAFETY: the vtable is this task's own, its stage is `Output` (the caller's pattern), and
+        // SAFETY: the vtable is this task's own, its stage is `Output` (the caller's check), and
         // `T` is the future's output type: `new` is the only maker of `Joinable`s.
         unsafe { (self.task.header().vtable.take_output)(self.task.0, output.as_mut_ptr().cast()) };
         // SAFETY: it must be initialised: `take_output` just wrote it.
@@ -307,12 +326,18 @@ impl<T> Joinable<T> {
     pub(crate) fn has_result(&self) -> bool {
         matches!(self.task.header().stage.get(), Stage::Output | Stage::Panic)
     }
+
+    /// Whether the result was taken, so that there is nothing to detach from.
+    #[inline]
+    pub(crate) fn is_taken(&self) -> bool {
+        self.task.header().stage.get() == Stage::Empty
+    }
 }
 
 impl<F: Future> Allocation<F> {
     const VTABLE: &'static VTable = &VTable {
         poll: Self::poll,
-        cancel: Self::cancel,
+        end: Self::end,
         take_output: Self::take_output,
         take_panic: Self::take_panic,
         drop_output: Self::drop_output,
@@ -342,28 +367,22 @@ impl<F: Future> Allocation<F> {
     unsafe fn poll(task: NonNull<Header>, cx: &mut Context<'_>) -> Poll<()> {
         // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
         let this = unsafe { Self::of(task) };
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the future must be alive and borrowed by nobody else: the stage is `Future`,
-            // and invariant 2.
-            let future = unsafe { &mut *this.future() };
-            // SAFETY: the future must never move again: invariant 3.
-            unsafe { Pin::new_unchecked(future) }.poll(cx)
-        }));
-        match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(output)) => this.end(Some(Ok(output))),
-            Err(payload) => this.end(Some(Err(payload))),
-        }
+        // SAFETY: the future must be alive and borrowed by nobody else: the stage is `Future`, and
+        // invariant 2.
+        let future = unsafe { &mut *this.future() };
+        // SAFETY: the future must never move again: invariant 3.
+        let output = ready!(unsafe { Pin::new_unchecked(future) }.poll(cx));
+        this.replace(Some(Ok(output)));
         Poll::Ready(())
     }
 
-    unsafe fn cancel(task: NonNull<Header>) {
+    unsafe fn end(task: NonNull<Header>, panic: Option<Payload>) {
         // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
-        unsafe { Self::of(task) }.end(None);
+        unsafe { Self::of(task) }.replace(panic.map(Err));
     }
 
     /// Drops the future and puts the result in its place; `None` is a cancellation.
-    fn end(&self, result: Option<Result<F::Output, Payload>>) {
+    fn replace(&self, result: Option<Result<F::Output, Payload>>) {
         let dropped = catch_unwind(AssertUnwindSafe(|| {
             // SAFETY: the future must be alive and not be used again: the stage is `Future`, and it
             // changes below before anyone could look.
@@ -385,7 +404,7 @@ impl<F: Future> Allocation<F> {
     }
 
     fn store_output(&self, output: F::Output) {
-        // SAFETY: the body must be valid for writing an output and hold nothing that lives: `end`
+        // SAFETY: the body must be valid for writing an output and hold nothing that lives: `replace`
         // dropped the future.
         unsafe { self.output().write(output) };
         self.header.stage.set(Stage::Output);
@@ -393,7 +412,7 @@ impl<F: Future> Allocation<F> {
 
     fn store_panic(&self, payload: Payload) {
         let payload = Box::new(payload);
-        // SAFETY: the body must be valid for writing a box and hold nothing that lives: `end`
+        // SAFETY: the body must be valid for writing a box and hold nothing that lives: `replace`
         // dropped the future.
         unsafe { self.panic().write(payload) };
         self.header.stage.set(Stage::Panic);
@@ -431,8 +450,9 @@ impl<F: Future> Allocation<F> {
     }
 
     unsafe fn free(task: NonNull<Header>) {
-        // SAFETY: the pointer must come from a box that nobody else will free: `new` leaked it, and
-        // the last reference calls. A union drops none of its fields.
-        drop(unsafe { Box::from_raw(task.cast::<Self>().as_ptr()) });
+        // SAFETY: the block must be the one that `new` allocated for this type, and hold nothing that
+        // needs a drop: the last reference calls; the executor has finished the task, which took the
+        // joiner, and the handle has taken or dropped the result.
+        unsafe { memory::free(task.cast::<Self>()) };
     }
 }
