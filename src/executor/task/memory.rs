@@ -22,7 +22,7 @@ const KEPT: u32 = 128;
 
 /// A freed block.
 struct Free {
-    next: Option<NonNull<Free>>,
+    next: Option<NonNull<Self>>,
 }
 
 /// The freed blocks of one size.
