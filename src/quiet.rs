@@ -18,6 +18,7 @@ pub(crate) fn quietly(call: impl FnOnce()) {
 
 /// Wakes every waker, in order, and leaves the list empty with its capacity; one that panics does not
 /// keep the others from being woken.
+#[inline]
 pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     let mut wakers = wakers.drain(..);
     while wakers.len() > 0 {

@@ -87,17 +87,17 @@ impl Home {
         let _ = self.epoll.delete(fd);
     }
 
+    /// Whether letters were left since they were last read.
+    #[inline]
+    pub(super) fn has_letters(&self) -> bool {
+        self.has_letters.load(Ordering::Relaxed)
+    }
+
     /// Takes the letters out.
     pub(super) fn read(&self) -> Vec<Letter> {
-        if !self.has_letters.load(Ordering::Acquire)
-            || !self.has_letters.swap(false, Ordering::AcqRel)
-        {
-            return Vec::new();
-        }
-        lock(&self.letters)
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        self.has_letters.swap(false, Ordering::AcqRel);
+        let mut letters = lock(&self.letters);
+        letters.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes no more letters, and returns those that were not read.

@@ -112,8 +112,11 @@ impl Reactor {
         result
     }
 
+    #[inline]
     fn collect(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
-        self.read_letters(woken);
+        if self.home.has_letters() {
+            self.read_letters(woken);
+        }
         let wait = match wait {
             Wait::Forever if woken.is_empty() => self.arm(),
             _ => Wait::Never,
@@ -314,7 +317,9 @@ impl Reactor {
             source.wait(direction, waiter, waker, &mut overflow)
         });
         quiet::wake_all(&mut overflow);
-        quiet::quietly(|| drop(replaced));
+        if let Some(Some(replaced)) = replaced {
+            quiet::quietly(|| drop(replaced));
+        }
     }
 
     /// Ends a wait before its event.
