@@ -27,6 +27,8 @@ pub(crate) enum Letter {
     ReleaseSource(u32),
     /// The timer is gone, or has moved: free its entry.
     ReleaseTimer(timers::Key),
+    /// The timer has another deadline: free its entry and wake who waits, to poll it again.
+    WakeTimer(timers::Key),
     /// Wake this one too when the source is next ready.
     Subscribe(u32, Direction, Waker),
 }

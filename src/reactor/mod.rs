@@ -190,6 +190,11 @@ impl Reactor {
                     }
                 }
                 Letter::ReleaseTimer(key) => self.remove_timer(key),
+                Letter::WakeTimer(key) => {
+                    if let Some(Alarm::Wake(waker)) = self.timers.borrow_mut().remove(key) {
+                        woken.push(waker);
+                    }
+                }
                 Letter::Subscribe(key, direction, waker) => {
                     let mut sources = self.sources.borrow_mut();
                     match sources.get_mut(key as usize) {

@@ -156,6 +156,7 @@ impl<T> Timers<T> {
         if self.next_deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
+        let now = now.max(self.elapsed);
         let before = std::mem::replace(&mut self.elapsed, now);
         for level in 0..LEVELS {
             let passed = self.used[level] & passed(level, before, now);

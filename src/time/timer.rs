@@ -116,14 +116,13 @@ impl Timer {
         let is_moved = context::with(|current| {
             current.is_some_and(|current| {
                 registration.reactor == current.reactor.number()
-                    && deadline != Instant::FAR
                     && current
                         .reactor
                         .reset_timer(registration.key, deadline.nanos())
             })
         });
         if !is_moved {
-            self.deregister();
+            self.deregister_as(Letter::WakeTimer);
         }
     }
 
@@ -131,8 +130,13 @@ impl Timer {
     fn poll_charged(&mut self, cx: &Context<'_>) -> Poll<()> {
         context::expect(|current| {
             let budget = current.executor.budget();
-            ready!(budget.poll_proceed(cx));
+            let has_waited = self.registration.is_some();
             ready!(self.poll_in(&current.reactor, cx));
+            // One that had to wait took real time; only one that was over from the start could be
+            // polled without end.
+            if !has_waited {
+                ready!(budget.poll_proceed(cx));
+            }
             budget.charge(1);
             Poll::Ready(())
         })
@@ -147,7 +151,7 @@ impl Timer {
     fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
         if let Some(registration) = self.registration {
             if registration.reactor == reactor.number() {
-                if !reactor.poll_timer(registration.key, cx.waker()) {
+                if !self.is_elapsed() && !reactor.poll_timer(registration.key, cx.waker()) {
                     return Poll::Pending;
                 }
                 self.deregister();
@@ -158,17 +162,19 @@ impl Timer {
         if !std::mem::take(&mut self.is_fresh) && self.is_elapsed() {
             return Poll::Ready(());
         }
-        if self.deadline != Instant::FAR {
-            self.registration = Some(Registration {
-                reactor: reactor.number(),
-                key: reactor.insert_timer(self.deadline.nanos(), cx.waker()),
-            });
-        }
+        self.registration = Some(Registration {
+            reactor: reactor.number(),
+            key: reactor.insert_timer(self.deadline.nanos(), cx.waker()),
+        });
         Poll::Pending
     }
 
     /// Gives the entry back, wherever it is.
     fn deregister(&mut self) {
+        self.deregister_as(Letter::ReleaseTimer);
+    }
+
+    fn deregister_as(&mut self, letter: impl FnOnce(TimerKey) -> Letter) {
         let Some(Registration { reactor, key }) = self.registration.take() else {
             return;
         };
@@ -178,7 +184,7 @@ impl Timer {
             }
             _ => {
                 if let Some(home) = Home::find(reactor) {
-                    home.leave(Letter::ReleaseTimer(key));
+                    home.leave(letter(key));
                 }
             }
         });

@@ -7,15 +7,21 @@
     reason = "each test binary compiles its own copy and uses a part of it"
 )]
 
+pub mod panics;
+pub mod parked;
+pub mod sockets;
+
 use std::cell::RefCell;
 use std::fs;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::process;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -36,7 +42,11 @@ pub fn within<R>(limit: Duration, test: impl FnOnce() -> R) -> R {
     let (done, watch) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
         if watch.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-            eprintln!("{name} did not end within {limit:?}: was a wake lost?");
+            // Not `eprintln!`, which the test harness keeps to itself and loses with the process.
+            let _ = writeln!(
+                io::stderr(),
+                "{name} did not end within {limit:?}: was a wake lost?"
+            );
             process::abort();
         }
     });
@@ -126,4 +136,35 @@ pub fn open_fds() -> usize {
     fs::read_dir("/proc/self/fd")
         .expect("procfs is mounted")
         .count()
+}
+
+/// Runs its closure when dropped.
+pub struct OnDrop<F: FnOnce()>(Option<F>);
+
+/// A value whose destructor is `call`.
+pub fn on_drop<F: FnOnce()>(call: F) -> OnDrop<F> {
+    OnDrop(Some(call))
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call();
+        }
+    }
+}
+
+/// Polls a future once, with `waker`.
+pub fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+/// Returns when the reactor has turned after `deadline`: what was due then has fired, and what other
+/// threads asked for before is done.
+pub async fn turned_after(deadline: runtime::time::Instant) {
+    runtime::time::sleep_until(deadline).await;
+    // More polls than pass between two turns.
+    for _ in 0..200 {
+        runtime::task::yield_now().await;
+    }
 }

@@ -4,18 +4,14 @@
 
 use std::error;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use super::stream::{TcpStream, impl_read, impl_write};
-use crate::io::registered::WaitAs;
+use super::stream::TcpStream;
 
 /// The reading half that [`TcpStream::split`] makes; `as_ref` leads to the stream.
 #[derive(Debug)]
 pub struct ReadHalf<'a> {
-    stream: &'a TcpStream,
+    pub(super) stream: &'a TcpStream,
 }
 
 /// The writing half that [`TcpStream::split`] makes; `as_ref` leads to the stream.
@@ -23,7 +19,7 @@ pub struct ReadHalf<'a> {
 /// Dropping it does not shut down writing; closing it does.
 #[derive(Debug)]
 pub struct WriteHalf<'a> {
-    stream: &'a TcpStream,
+    pub(super) stream: &'a TcpStream,
 }
 
 impl<'a> ReadHalf<'a> {
@@ -53,7 +49,7 @@ impl AsRef<TcpStream> for WriteHalf<'_> {
 /// The reading half that [`TcpStream::into_split`] makes; `as_ref` leads to the stream.
 #[derive(Debug)]
 pub struct OwnedReadHalf {
-    stream: Arc<TcpStream>,
+    pub(super) stream: Arc<TcpStream>,
 }
 
 /// The writing half that [`TcpStream::into_split`] makes; `as_ref` leads to the stream.
@@ -62,7 +58,7 @@ pub struct OwnedReadHalf {
 /// goes on; [`forget`](Self::forget) does not.
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
-    stream: Arc<TcpStream>,
+    pub(super) stream: Arc<TcpStream>,
     shuts_down: bool,
 }
 
@@ -133,11 +129,6 @@ impl AsRef<TcpStream> for OwnedWriteHalf {
         &self.stream
     }
 }
-
-impl_read!(['a] ReadHalf<'a>, WaitAs::Only, |this| this.stream);
-impl_write!(['a] WriteHalf<'a>, WaitAs::Only, |this| this.stream);
-impl_read!([] OwnedReadHalf, WaitAs::Only, |this| this.stream);
-impl_write!([] OwnedWriteHalf, WaitAs::Only, |this| this.stream);
 
 /// The halves that [`OwnedReadHalf::reunite`] would not put together, as they are not of one stream.
 #[derive(Debug)]

@@ -5,14 +5,14 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::socket::{TcpSocket, internet};
+use super::socket::TcpSocket;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::transfer::{receive, receive_vectored, send, send_vectored};
 use crate::io::registered::{Progress, Registered, Shared, TicketSlot, WaitAs};
 use crate::io::{Interest, Ready};
 use crate::net::resolve::{ToSocketAddrs, resolve};
@@ -45,7 +45,7 @@ use crate::time;
 /// # }
 /// ```
 pub struct TcpStream {
-    registered: Registered,
+    pub(super) registered: Registered,
 }
 
 /// Making and unmaking.
@@ -390,209 +390,6 @@ impl TcpStream {
     }
 }
 
-/// Addresses and options.
-impl TcpStream {
-    /// The address of this end.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockname(2)`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registered.socket().local_addr()?)
-    }
-
-    /// The address of the other end.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getpeername(2)`: `NotConnected` when the peer has reset the connection.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registered.socket().peer_addr()?)
-    }
-
-    /// Takes and clears the pending error (`SO_ERROR`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.registered.socket().take_error()
-    }
-
-    /// Shuts down reading, writing, or both, for all handles of the connection.
-    ///
-    /// # Errors
-    ///
-    /// Those of `shutdown(2)`: `NotConnected` when the peer has reset the connection.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.registered.socket().shutdown(how)
-    }
-
-    /// Whether small writes are sent at once (`TCP_NODELAY`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn nodelay(&self) -> io::Result<bool> {
-        self.registered.socket().tcp_nodelay()
-    }
-
-    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.registered.socket().set_tcp_nodelay(nodelay)
-    }
-
-    /// The time to live of packets (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.registered.socket().ttl_v4()
-    }
-
-    /// Sets the time to live of packets (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`: `InvalidInput` outside of 1 to 255.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.registered.socket().set_ttl_v4(ttl)
-    }
-
-    /// How long closing waits for unsent bytes (`SO_LINGER`), in whole seconds; `None`: not at all,
-    /// the kernel sends them in the background.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn linger(&self) -> io::Result<Option<Duration>> {
-        self.registered.socket().linger()
-    }
-
-    /// Sets how long closing waits for unsent bytes (`SO_LINGER`), in whole seconds.
-    ///
-    /// Closing then **blocks the thread**, and with it every task; only zero, which resets the
-    /// connection instead ([`set_zero_linger`](Self::set_zero_linger)), does not.
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`.
-    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.registered.socket().set_linger(linger)
-    }
-
-    /// Makes closing reset the connection and drop unsent bytes (`SO_LINGER` of zero).
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`.
-    pub fn set_zero_linger(&self) -> io::Result<()> {
-        self.set_linger(Some(Duration::ZERO))
-    }
-
-    /// Whether an idle connection is probed (`SO_KEEPALIVE`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn keepalive(&self) -> io::Result<bool> {
-        self.registered.socket().keepalive()
-    }
-
-    /// Sets whether an idle connection is probed (`SO_KEEPALIVE`), at the system's intervals;
-    /// `socket2::SockRef::from(&stream)` can set others.
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`.
-    pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
-        self.registered.socket().set_keepalive(keepalive)
-    }
-}
-
-/// Reading and writing, for the stream, its halves and references to it.
-impl TcpStream {
-    #[inline]
-    pub(super) fn poll_read_as(
-        &self,
-        cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let receive = |fd: BorrowedFd<'_>| receive(fd, buffer);
-        self.registered
-            .poll_io(cx, Direction::Read, wait_as, receive)
-    }
-
-    pub(super) fn poll_read_vectored_as(
-        &self,
-        cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let receive = |fd: BorrowedFd<'_>| receive_vectored(fd, buffers);
-        self.registered
-            .poll_io(cx, Direction::Read, wait_as, receive)
-    }
-
-    #[inline]
-    pub(super) fn poll_write_as(
-        &self,
-        cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let send = |fd: BorrowedFd<'_>| send(fd, buffer);
-        self.registered.poll_io(cx, Direction::Write, wait_as, send)
-    }
-
-    pub(super) fn poll_write_vectored_as(
-        &self,
-        cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
-        buffers: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let send = |fd: BorrowedFd<'_>| send_vectored(fd, buffers);
-        self.registered.poll_io(cx, Direction::Write, wait_as, send)
-    }
-
-    /// Shuts down writing; a connection that the peer has reset needs no more.
-    pub(super) fn close_write(&self) -> io::Result<()> {
-        match self.shutdown(Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
-    }
-}
-
-#[inline]
-fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Progress<usize>> {
-    call::recv(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
-}
-
-fn receive_vectored(
-    fd: BorrowedFd<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-) -> io::Result<Progress<usize>> {
-    let room = buffers.iter().map(|buffer| buffer.len()).sum();
-    call::recv_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
-}
-
-#[inline]
-fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<Progress<usize>> {
-    call::send(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
-}
-
-fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<Progress<usize>> {
-    let room = buffers.iter().map(|buffer| buffer.len()).sum();
-    call::send_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
-}
-
 /// Polls once; an error is the caller's.
 fn is_done(
     future: Pin<&mut impl Future<Output = io::Result<()>>>,
@@ -603,76 +400,6 @@ fn is_done(
         Poll::Pending => Ok(false),
     }
 }
-
-/// Implements reading for a type that leads to a stream.
-macro_rules! impl_read {
-    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
-        impl<$($generics)*> futures_io::AsyncRead for $type {
-            #[inline]
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                let $this = self.get_mut();
-                $stream.poll_read_as(cx, $wait_as, buffer)
-            }
-
-            fn poll_read_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &mut [IoSliceMut<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let $this = self.get_mut();
-                $stream.poll_read_vectored_as(cx, $wait_as, buffers)
-            }
-        }
-    };
-}
-pub(super) use impl_read;
-
-/// Implements writing for a type that leads to a stream.
-macro_rules! impl_write {
-    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
-        impl<$($generics)*> futures_io::AsyncWrite for $type {
-            #[inline]
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                let $this = self.get_mut();
-                $stream.poll_write_as(cx, $wait_as, buffer)
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let $this = self.get_mut();
-                $stream.poll_write_vectored_as(cx, $wait_as, buffers)
-            }
-
-            /// Does nothing: there is no buffer outside of the kernel.
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            /// Shuts down writing.
-            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                let $this = self.get_mut();
-                Poll::Ready($stream.close_write())
-            }
-        }
-    };
-}
-pub(super) use impl_write;
-
-impl_read!([] TcpStream, WaitAs::Only, |this| this);
-impl_write!([] TcpStream, WaitAs::Only, |this| this);
-impl_read!([] & TcpStream, WaitAs::Anyone, |this| this);
-impl_write!([] & TcpStream, WaitAs::Anyone, |this| this);
 
 impl TryFrom<std::net::TcpStream> for TcpStream {
     type Error = io::Error;

@@ -1,0 +1,168 @@
+//! Moving bytes: what reading and writing a TCP stream, its halves and references to it share.
+//!
+//! Called by `stream` and `split`; calls `io::registered` to wait and `sys::socket` to move bytes.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::stream::TcpStream;
+use crate::io::registered::{Progress, WaitAs};
+use crate::reactor::source::Direction;
+use crate::sys::socket as call;
+
+/// Reading and writing, for the stream, its halves and references to it.
+impl TcpStream {
+    #[inline]
+    pub(super) fn poll_read_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let receive = |fd: BorrowedFd<'_>| receive(fd, buffer);
+        self.registered
+            .poll_io(cx, Direction::Read, wait_as, receive)
+    }
+
+    pub(super) fn poll_read_vectored_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let receive = |fd: BorrowedFd<'_>| receive_vectored(fd, buffers);
+        self.registered
+            .poll_io(cx, Direction::Read, wait_as, receive)
+    }
+
+    #[inline]
+    pub(super) fn poll_write_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let send = |fd: BorrowedFd<'_>| send(fd, buffer);
+        self.registered.poll_io(cx, Direction::Write, wait_as, send)
+    }
+
+    pub(super) fn poll_write_vectored_as(
+        &self,
+        cx: &Context<'_>,
+        wait_as: WaitAs<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let send = |fd: BorrowedFd<'_>| send_vectored(fd, buffers);
+        self.registered.poll_io(cx, Direction::Write, wait_as, send)
+    }
+
+    /// Shuts down writing; a connection that the peer has reset needs no more.
+    pub(super) fn close_write(&self) -> io::Result<()> {
+        match self.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+}
+
+#[inline]
+pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Progress<usize>> {
+    call::recv(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
+}
+
+pub(super) fn receive_vectored(
+    fd: BorrowedFd<'_>,
+    buffers: &mut [IoSliceMut<'_>],
+) -> io::Result<Progress<usize>> {
+    let room = buffers.iter().map(|buffer| buffer.len()).sum();
+    call::recv_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
+}
+
+#[inline]
+pub(super) fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<Progress<usize>> {
+    call::send(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
+}
+
+pub(super) fn send_vectored(
+    fd: BorrowedFd<'_>,
+    buffers: &[IoSlice<'_>],
+) -> io::Result<Progress<usize>> {
+    let room = buffers.iter().map(|buffer| buffer.len()).sum();
+    call::send_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
+}
+
+/// Implements reading for a type that leads to a stream.
+macro_rules! impl_read {
+    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
+        impl<$($generics)*> futures_io::AsyncRead for $type {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_read_as(cx, $wait_as, buffer)
+            }
+
+            fn poll_read_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_read_vectored_as(cx, $wait_as, buffers)
+            }
+        }
+    };
+}
+
+/// Implements writing for a type that leads to a stream.
+macro_rules! impl_write {
+    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
+        impl<$($generics)*> futures_io::AsyncWrite for $type {
+            #[inline]
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_write_as(cx, $wait_as, buffer)
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let $this = self.get_mut();
+                $stream.poll_write_vectored_as(cx, $wait_as, buffers)
+            }
+
+            /// Does nothing: there is no buffer outside of the kernel.
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            /// Shuts down writing.
+            fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                let $this = self.get_mut();
+                Poll::Ready($stream.close_write())
+            }
+        }
+    };
+}
+
+impl_read!(['a] ReadHalf<'a>, WaitAs::Only, |this| this.stream);
+impl_write!(['a] WriteHalf<'a>, WaitAs::Only, |this| this.stream);
+impl_read!([] OwnedReadHalf, WaitAs::Only, |this| this.stream);
+impl_write!([] OwnedWriteHalf, WaitAs::Only, |this| this.stream);
+impl_read!([] TcpStream, WaitAs::Only, |this| this);
+impl_write!([] TcpStream, WaitAs::Only, |this| this);
+impl_read!([] & TcpStream, WaitAs::Anyone, |this| this);
+impl_write!([] & TcpStream, WaitAs::Anyone, |this| this);
