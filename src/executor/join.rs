@@ -9,7 +9,7 @@ use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::task::{Failure, Joinable, Payload, TaskRef};
 use super::waker::Address;
@@ -119,6 +119,11 @@ impl<T> JoinHandle<T> {
         self.identity.id
     }
 
+    /// Wakes `waker` when the task finishes; false if it has.
+    pub(crate) fn wait(&self, waker: &Waker) -> bool {
+        self.joinable.wait(waker)
+    }
+
     /// Takes the result if the task is finished.
     fn take(&self) -> Option<Result<T, JoinError>> {
         let id = self.identity.id;
@@ -142,8 +147,11 @@ impl<T> Future for JoinHandle<T> {
             if let Some(budget) = budget {
                 ready!(budget.poll_proceed(cx));
             }
-            let Some(result) = self.take() else {
-                self.joinable.wait(cx.waker());
+            let mut result = self.take();
+            if result.is_none() && !self.joinable.wait(cx.waker()) {
+                result = self.take();
+            }
+            let Some(result) = result else {
                 return Poll::Pending;
             };
             if let Some(budget) = budget {
@@ -169,6 +177,7 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
+impl<T> Unpin for JoinHandle<T> {}
 impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 

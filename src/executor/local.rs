@@ -34,7 +34,8 @@ pub(crate) fn with<R>(call: impl FnOnce(Option<&Executor>) -> R) -> R {
 /// Remembers that the runtime of executor `number` lives on this thread.
 pub(crate) fn remember(number: u16, runtime: &Rc<impl Enter + 'static>) {
     let runtime: Weak<dyn Enter> = Rc::downgrade(&(Rc::clone(runtime) as Rc<dyn Enter>));
-    RUNTIMES.with_borrow_mut(|runtimes| runtimes.push((number, runtime)));
+    // While the thread ends the list may be gone already; then nobody finds the runtime.
+    let _ = RUNTIMES.try_with(|runtimes| runtimes.borrow_mut().push((number, runtime)));
 }
 
 /// Forgets what [`remember`] was told.

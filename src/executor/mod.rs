@@ -176,7 +176,10 @@ impl Executor {
     fn insert(&self, task: TaskRef, id: Id) -> u32 {
         let mut state = self.state.borrow_mut();
         let entry = state.tasks.vacant_entry();
-        let slot = slot_of(entry.key());
+        let Some(slot) = slot_of(entry.key()) else {
+            drop(state);
+            self.overflow(&task, id);
+        };
         entry.insert(Slot {
             task,
             word: id.0.get() | DUE,
@@ -186,6 +189,12 @@ impl Executor {
             self.reserve(slot);
         }
         slot
+    }
+
+    #[cold]
+    fn overflow(&self, task: &TaskRef, id: Id) -> ! {
+        self.finish(task, id);
+        panic!("a runtime holds at most {} tasks", MAX_SLOTS - 1);
     }
 
     /// Makes room for other threads' wakes of a slot and its neighbours.
@@ -353,9 +362,11 @@ impl Executor {
             resume_unwind(payload);
         }
         let slot = address.slot();
-        let task = self.state.borrow().tasks[key_of(slot)].task.clone();
-        task.fail(payload);
-        self.retire(slot, &task);
+        let tenant = self.state.borrow_mut().tasks.remove(key_of(slot));
+        let before = self.dropped.replace(Some(tenant.id()));
+        tenant.task.fail(payload);
+        self.dropped.set(before);
+        self.finish(&tenant.task, tenant.id());
     }
 
     /// Ends a task that no slot holds any more.
@@ -372,7 +383,14 @@ impl Executor {
     pub(crate) fn close(&self) {
         self.is_closed.set(true);
         let tasks = std::mem::take(&mut self.state.borrow_mut().tasks);
-        for (_, tenant) in tasks {
+        let running = self.running.get();
+        for (key, tenant) in tasks {
+            if slot_of(key) == Some(running.slot()) && tenant.generation() == running.generation() {
+                // Its poll called `exit`, which drops thread-locals, a runtime among them.
+                std::mem::forget(tenant);
+                continue;
+            }
+            self.budget.refill();
             self.finish(&tenant.task, tenant.id());
         }
         self.state.borrow_mut().queue.clear();
@@ -395,15 +413,11 @@ fn key_of(slot: u32) -> usize {
     slot as usize - 1
 }
 
-/// The slot of the task under `key`.
+/// The slot of the task under `key`, if there are as many.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "`MAX_SLOTS` is a `u32`")]
-fn slot_of(key: usize) -> u32 {
-    assert!(
-        key < MAX_SLOTS as usize - 1,
-        "a runtime holds at most 16,777,215 tasks"
-    );
-    key as u32 + 1
+fn slot_of(key: usize) -> Option<u32> {
+    let slot = u32::try_from(key).ok()? + 1;
+    (slot < MAX_SLOTS).then_some(slot)
 }
 
 /// Hands out task numbers from blocks, so that only one spawn in many touches what threads share.

@@ -16,6 +16,7 @@
 //! # }).unwrap();
 //! ```
 
+mod places;
 mod ready;
 pub(crate) mod registered;
 

@@ -1,39 +1,36 @@
 //! A descriptor that any runtime can wait for: the one type under all sockets.
 //!
-//! Called by `net`; calls the current runtime's `reactor` through `runtime::context`.
+//! Called by `net`; calls the current runtime's `reactor` through `runtime::context`, and `places` to
+//! register.
 //!
 //! # Invariants
 //!
 //! 1. The operation is tried first; only `EAGAIN` leads to waiting, and the first wait registers.
-//! 2. `word` names the reactor and entry where the descriptor is registered, or is 0. An entry is freed
-//!    by its own reactor only: at once when the descriptor is dropped there, by letter otherwise.
-//! 3. Where the descriptor may live on (it was lent, or handed in from outside, or is handed out), it is
+//! 2. Where the descriptor may live on (it was lent, or handed in from outside, or is handed out), it is
 //!    taken out of the epoll set by hand; where not, closing it does that.
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
 
+use super::places::{Place, Places, key_of, reactor_of, word_of};
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
-use crate::reactor::source::{Direction, Directions, Ticket, Waiter};
+use crate::reactor::source::{Direction, Ticket, Waiter};
 use crate::runtime::context;
 
 /// How many bytes cost one unit of the budget.
 const BYTES_PER_UNIT: usize = 4096;
 
-/// Stands for "registered nowhere".
-const NOWHERE: u64 = 0;
-
 /// A nonblocking descriptor, registered with the reactor of the runtime that last waited for it.
 pub(crate) struct Registered {
-    word: AtomicU64,
+    places: Places,
     /// Someone else may have a duplicate.
     may_live_on: AtomicBool,
     /// `None` only while [`Registered::into_fd`] takes it out.
@@ -77,7 +74,7 @@ pub(crate) enum WaitAs<'a> {
     Only,
     /// One of several users, which does not tell when it stops waiting.
     Anyone,
-    /// One of several users, which ends its wait with [`Registered::cancel`].
+    /// One of several users, which ends its wait when dropped: see [`Shared`].
     Ticket(&'a mut TicketSlot),
 }
 
@@ -95,19 +92,11 @@ impl WaitAs<'_> {
 /// The ticket of a wait, and where it was drawn.
 pub(crate) type TicketSlot = Option<(u64, Ticket)>;
 
-/// Where a descriptor is registered, as the current runtime sees it.
-#[derive(Clone, Copy)]
-enum Place {
-    Nowhere,
-    Here(u32),
-    Elsewhere(u64),
-}
-
 impl Registered {
     /// Takes a nonblocking descriptor that nobody else knows.
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self {
-            word: AtomicU64::new(NOWHERE),
+            places: Places::default(),
             may_live_on: AtomicBool::new(false),
             fd: Some(fd),
         }
@@ -139,7 +128,7 @@ impl Registered {
 
     /// Takes the descriptor out; no runtime watches it any more.
     pub(crate) fn into_fd(mut self) -> OwnedFd {
-        self.deregister(true);
+        self.leave(true);
         self.fd.take().expect("only this empties it")
     }
 
@@ -160,7 +149,7 @@ impl Registered {
             let budget = current.executor.budget();
             let reactor = &current.reactor;
             ready!(budget.poll_proceed(cx));
-            let place = self.place(reactor);
+            let place = self.places.find(reactor, direction);
             if let Place::Here(key) = place
                 && !is_ready(reactor, key, direction)
             {
@@ -169,7 +158,7 @@ impl Registered {
             }
             let result = operation(self.fd());
             if is_would_block(&result) {
-                self.wait(reactor, place, direction, wait_as, cx.waker())?;
+                self.wait(reactor, direction, wait_as, cx.waker())?;
                 return Poll::Pending;
             }
             let progress = match result {
@@ -199,7 +188,7 @@ impl Registered {
         context::expect(|current| {
             let reactor = &current.reactor;
             ready!(current.executor.budget().poll_proceed(cx));
-            let place = self.place(reactor);
+            let place = self.places.find(reactor, direction);
             if let Place::Here(key) = place
                 && reactor.with_source(key, |source| {
                     source.watches(direction) && source.is_ready(direction)
@@ -208,7 +197,7 @@ impl Registered {
                 current.executor.budget().charge(1);
                 return Poll::Ready(Ok(()));
             }
-            self.wait(reactor, place, direction, wait_as, cx.waker())?;
+            self.wait(reactor, direction, wait_as, cx.waker())?;
             Poll::Pending
         })
     }
@@ -224,10 +213,13 @@ impl Registered {
         operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<Progress<R>>,
     ) -> io::Result<R> {
         context::with(|current| {
-            let here = current.and_then(|current| match self.place(&current.reactor) {
-                Place::Here(key) => Some((&current.reactor, key)),
-                _ => None,
-            });
+            let here =
+                current.and_then(
+                    |current| match self.places.find(&current.reactor, direction) {
+                        Place::Here(key) => Some((&current.reactor, key)),
+                        _ => None,
+                    },
+                );
             if let Some((reactor, key)) = here
                 && !is_ready(reactor, key, direction)
             {
@@ -249,7 +241,7 @@ impl Registered {
     pub(crate) fn readiness(&self, direction: Direction) -> (bool, bool) {
         context::with(|current| {
             let reactor = &current?.reactor;
-            let Place::Here(key) = self.place(reactor) else {
+            let Place::Here(key) = self.places.find(reactor, direction) else {
                 return None;
             };
             reactor.with_source(key, |source| {
@@ -268,54 +260,26 @@ impl Registered {
     pub(crate) fn back_off(&self, direction: Direction, rest: Duration) -> io::Result<()> {
         context::expect(|current| {
             let reactor = &current.reactor;
-            let Some(key) = self.settle(reactor, self.place(reactor), direction)? else {
-                return Ok(());
-            };
-            reactor.back_off(key, direction, rest);
+            if let Some(key) = self.places.settle(reactor, self.fd(), direction, true)? {
+                reactor.back_off(key, direction, rest);
+            }
             Ok(())
         })
-    }
-
-    /// Ends a wait that has a ticket.
-    pub(crate) fn cancel(&self, direction: Direction, slot: &mut TicketSlot) {
-        let Some((word, ticket)) = slot.take() else {
-            return;
-        };
-        context::with(|current| {
-            if let Some(current) = current
-                && current.reactor.number() == reactor_of(word)
-                && self.word.load(Ordering::Relaxed) == word
-            {
-                current.reactor.cancel_wait(key_of(word), direction, ticket);
-            }
-        });
-    }
-
-    #[inline]
-    fn place(&self, reactor: &Reactor) -> Place {
-        match self.word.load(Ordering::Acquire) {
-            NOWHERE => Place::Nowhere,
-            word if reactor_of(word) == reactor.number() => Place::Here(key_of(word)),
-            word => Place::Elsewhere(word),
-        }
     }
 
     /// Waits after the operation said `WouldBlock`: registers, or moves, the descriptor if need be.
     fn wait(
         &self,
         reactor: &Reactor,
-        place: Place,
         direction: Direction,
         wait_as: WaitAs<'_>,
         waker: &Waker,
     ) -> io::Result<()> {
-        if let (Place::Elsewhere(word), WaitAs::Ticket(Some((before, _)))) = (place, &wait_as)
-            && reactor_of(*before) == reactor.number()
-            && self.subscribe(word, direction, waker)
+        let is_shared = !matches!(wait_as, WaitAs::Only);
+        match self
+            .places
+            .settle(reactor, self.fd(), direction, is_shared)?
         {
-            return Ok(());
-        }
-        match self.settle(reactor, place, direction)? {
             Some(key) => {
                 reactor.with_source(key, |source| source.on_would_block(direction));
                 wait_here(reactor, key, direction, wait_as, waker);
@@ -325,84 +289,18 @@ impl Registered {
         Ok(())
     }
 
-    /// Sees to it that this reactor watches the direction; returns the entry, or `None` if another
-    /// thread moved the descriptor meanwhile.
-    fn settle(
-        &self,
-        reactor: &Reactor,
-        place: Place,
-        direction: Direction,
-    ) -> io::Result<Option<u32>> {
-        let (before, directions) = match (place, direction) {
-            (Place::Here(key), _) => {
-                reactor.watch(key, self.fd(), direction.into())?;
-                return Ok(Some(key));
-            }
-            (Place::Nowhere, Direction::Read) => (NOWHERE, Directions::READ),
-            // A connection that is being made, or a peer that reads slowly: reading comes next.
-            (Place::Nowhere, Direction::Write) => (NOWHERE, Directions::BOTH),
-            // Those who still wait elsewhere may subscribe to either.
-            (Place::Elsewhere(word), _) => (word, Directions::BOTH),
-        };
-        let key = reactor.insert_source()?;
-        let word = word_of(reactor, key);
-        if !self.replace_word(before, word) {
-            reactor.release(key, None);
-            return Ok(None);
-        }
-        leave(before, Some(self.fd()));
-        if let Err(error) = reactor.watch(key, self.fd(), directions) {
-            self.replace_word(word, NOWHERE);
-            reactor.release(key, None);
-            return Err(error);
-        }
-        Ok(Some(key))
-    }
-
-    /// Asks another reactor to wake this waiter too; false if that reactor is gone.
-    ///
-    /// For one who waited here when the descriptor moved away: were it to move it back, two threads
-    /// that both wait would take it from each other without end.
-    fn subscribe(&self, word: u64, direction: Direction, waker: &Waker) -> bool {
-        let Some(home) = Home::find(reactor_of(word)) else {
-            return false;
-        };
-        if !home.leave(Letter::Subscribe(key_of(word), direction, waker.clone())) {
-            return false;
-        }
-        if self.word.load(Ordering::Acquire) != word {
-            // It moved on before the letter came, which may now be read by the entry's next tenant.
-            waker.wake_by_ref();
-        }
-        true
-    }
-
-    fn replace_word(&self, before: u64, after: u64) -> bool {
-        self.word
-            .compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-
-    /// Gives the entry back, wherever it is.
-    fn deregister(&mut self, lives_on: bool) {
-        let word = std::mem::replace(self.word.get_mut(), NOWHERE);
-        if word == NOWHERE {
-            return;
-        }
-        let fd = lives_on.then(|| self.fd());
-        context::with(|current| match current {
-            Some(current) if current.reactor.number() == reactor_of(word) => {
-                current.reactor.release(key_of(word), fd);
-            }
-            _ => leave(word, fd),
-        });
+    /// Gives the reactors' entries back.
+    fn leave(&mut self, lives_on: bool) {
+        let Self { places, fd, .. } = self;
+        let unwatch = fd.as_ref().filter(|_| lives_on).map(OwnedFd::as_fd);
+        context::with(|current| places.leave(current.map(|current| &current.reactor), unwatch));
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
         let lives_on = *self.may_live_on.get_mut();
-        self.deregister(lives_on);
+        self.leave(lives_on);
     }
 }
 
@@ -414,21 +312,19 @@ impl fmt::Debug for Registered {
 
 /// An operation on a descriptor that several users share: it waits in line until it is done, and
 /// leaves the line when dropped.
-pub(crate) struct Shared<'a, F> {
-    registered: &'a Registered,
+pub(crate) struct Shared<F> {
     direction: Direction,
     operation: F,
     slot: TicketSlot,
 }
 
-impl<'a, F> Shared<'a, F> {
+impl<F> Shared<F> {
     /// Prepares `operation`, which is called with each poll and waits with the ticket slot it is given.
-    pub(crate) fn new<R>(registered: &'a Registered, direction: Direction, operation: F) -> Self
+    pub(crate) fn new<R>(direction: Direction, operation: F) -> Self
     where
         F: FnMut(&Context<'_>, &mut TicketSlot) -> Poll<R>,
     {
         Self {
-            registered,
             direction,
             operation,
             slot: None,
@@ -436,9 +332,9 @@ impl<'a, F> Shared<'a, F> {
     }
 }
 
-impl<F> Unpin for Shared<'_, F> {}
+impl<F> Unpin for Shared<F> {}
 
-impl<R, F> Future for Shared<'_, F>
+impl<R, F> Future for Shared<F>
 where
     F: FnMut(&Context<'_>, &mut TicketSlot) -> Poll<R>,
 {
@@ -450,9 +346,9 @@ where
     }
 }
 
-impl<F> Drop for Shared<'_, F> {
+impl<F> Drop for Shared<F> {
     fn drop(&mut self) {
-        self.registered.cancel(self.direction, &mut self.slot);
+        cancel(self.direction, &mut self.slot);
     }
 }
 
@@ -470,26 +366,34 @@ fn wait_here(
         WaitAs::Ticket(slot) => {
             let word = word_of(reactor, key);
             let ticket = match *slot {
-                Some((before, ticket)) if before == word => Some(ticket),
-                _ => reactor.with_source(key, |source| source.ticket()),
+                Some((before, ticket)) if before == word => ticket,
+                _ => {
+                    cancel(direction, slot);
+                    reactor.ticket()
+                }
             };
-            *slot = ticket.map(|ticket| (word, ticket));
-            ticket.map_or(Waiter::Anyone, Waiter::Ticket)
+            *slot = Some((word, ticket));
+            Waiter::Ticket(ticket)
         }
     };
     reactor.wait_for(key, direction, waiter, waker);
 }
 
-/// Gives back the entry of a reactor that is not current, for a descriptor that may live on.
-fn leave(word: u64, lives_on: Option<BorrowedFd<'_>>) {
-    if word != NOWHERE
-        && let Some(home) = Home::find(reactor_of(word))
-    {
-        if let Some(fd) = lives_on {
-            home.unwatch(fd);
+/// Ends a wait that has a ticket, wherever it was drawn.
+fn cancel(direction: Direction, slot: &mut TicketSlot) {
+    let Some((word, ticket)) = slot.take() else {
+        return;
+    };
+    context::with(|current| match current {
+        Some(current) if current.reactor.number() == reactor_of(word) => {
+            current.reactor.cancel_wait(key_of(word), direction, ticket);
         }
-        home.leave(Letter::ReleaseSource(key_of(word)));
-    }
+        _ => {
+            if let Some(home) = Home::find(reactor_of(word)) {
+                home.leave(Letter::CancelWait(key_of(word), direction, ticket));
+            }
+        }
+    });
 }
 
 /// Whether an operation is worth trying; an entry of a closed reactor lets it try.
@@ -509,16 +413,4 @@ fn units(bytes: usize) -> u32 {
     u32::try_from(bytes / BYTES_PER_UNIT)
         .unwrap_or(u32::MAX - 1)
         .saturating_add(1)
-}
-
-fn word_of(reactor: &Reactor, key: u32) -> u64 {
-    u64::from(reactor.number()) << 32 | u64::from(key)
-}
-
-fn reactor_of(word: u64) -> u32 {
-    u32::try_from(word >> 32).expect("32 bits are left")
-}
-
-fn key_of(word: u64) -> u32 {
-    u32::try_from(word & u64::from(u32::MAX)).expect("32 bits are left")
 }

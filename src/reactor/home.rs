@@ -5,16 +5,15 @@
 //!
 //! # Invariants
 //!
-//! 1. Letters are read in the order in which they were left; so a letter that names a source is read
-//!    before any later one that releases it.
-//! 2. Wakers come in and go out by value: none is cloned, woken or dropped under a lock.
+//! 1. Letters are read in the order in which they were left, and hold numbers only.
+//! 2. No waker but the bell is touched here, and that one, which is ours, under no lock.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::source::Direction;
+use super::source::{Claims, Direction, Ticket};
 use super::timers;
 use crate::sys::epoll::Epoll;
 
@@ -23,14 +22,15 @@ static HOMES: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
 /// Something that another thread asks of a reactor.
 #[derive(Debug)]
 pub(crate) enum Letter {
-    /// The source is gone, or has moved: free its entry and wake who waits.
-    ReleaseSource(u32),
+    /// Some do not need a source any more: wake who waits on their behalf, and free the entry if nobody
+    /// needs it.
+    Release(u32, Claims),
+    /// A wait has ended.
+    CancelWait(u32, Direction, Ticket),
     /// The timer is gone, or has moved: free its entry.
     ReleaseTimer(timers::Key),
     /// The timer has another deadline: free its entry and wake who waits, to poll it again.
     WakeTimer(timers::Key),
-    /// Wake this one too when the source is next ready.
-    Subscribe(u32, Direction, Waker),
 }
 
 /// The part of a reactor that all threads see.
@@ -102,10 +102,10 @@ impl Home {
         letters.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Takes no more letters, and returns those that were not read.
-    pub(super) fn close(&self) -> Vec<Letter> {
+    /// Takes no more letters, and forgets those that were not read.
+    pub(super) fn close(&self) {
         lock(&HOMES).retain(|home| home.number != self.number);
-        lock(&self.letters).take().unwrap_or_default()
+        *lock(&self.letters) = None;
     }
 }
 

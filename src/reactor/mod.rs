@@ -31,7 +31,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::home::{Home, Letter};
-use self::source::{Direction, Directions, Source, Ticket, Waiter};
+use self::source::{Claims, Direction, Directions, Source, Ticket, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
@@ -52,6 +52,7 @@ pub(crate) struct Reactor {
     home: Arc<Home>,
     sources: RefCell<Slab<Source>>,
     next_generation: Cell<u32>,
+    next_ticket: Cell<u64>,
     events: RefCell<Events>,
     timers: RefCell<Timers<Alarm>>,
     timer_fd: TimerFd,
@@ -81,6 +82,7 @@ impl Reactor {
             home: Home::open(epoll, waker),
             sources: RefCell::default(),
             next_generation: Cell::new(0),
+            next_ticket: Cell::new(0),
             events: RefCell::new(Events::with_capacity(max_events)),
             timers: RefCell::new(Timers::new(clock::monotonic())),
             timer_fd,
@@ -184,10 +186,9 @@ impl Reactor {
     fn read_letters(&self, woken: &mut Vec<Waker>) {
         for letter in self.home.read() {
             match letter {
-                Letter::ReleaseSource(key) => {
-                    if let Some(mut source) = self.remove_source(key) {
-                        source.take_waiters(woken);
-                    }
+                Letter::Release(key, claims) => self.drop_claims(key, claims, woken),
+                Letter::CancelWait(key, direction, ticket) => {
+                    self.cancel_wait(key, direction, ticket);
                 }
                 Letter::ReleaseTimer(key) => self.remove_timer(key),
                 Letter::WakeTimer(key) => {
@@ -195,28 +196,20 @@ impl Reactor {
                         woken.push(waker);
                     }
                 }
-                Letter::Subscribe(key, direction, waker) => {
-                    let mut sources = self.sources.borrow_mut();
-                    match sources.get_mut(key as usize) {
-                        Some(source) if !source.is_ready(direction) => {
-                            source.wait(direction, Waiter::Anyone, waker, woken);
-                        }
-                        _ => woken.push(waker),
-                    }
-                }
             }
         }
     }
 
-    /// Refuses what comes, frees everything and wakes whoever still waited, here or elsewhere.
-    pub(crate) fn close(&self) {
+    /// Registers no more descriptors: whoever would have to wait for one gets an error.
+    pub(crate) fn refuse(&self) {
         self.is_closed.set(true);
+    }
+
+    /// Frees everything and wakes whoever still waited, here or elsewhere.
+    pub(crate) fn close(&self) {
+        self.refuse();
         let mut woken = self.woken.take();
-        for letter in self.home.close() {
-            if let Letter::Subscribe(_, _, waker) = letter {
-                woken.push(waker);
-            }
-        }
+        self.home.close();
         for (_, mut source) in std::mem::take(&mut *self.sources.borrow_mut()) {
             source.take_waiters(&mut woken);
         }
@@ -236,7 +229,7 @@ impl Reactor {
     /// # Errors
     ///
     /// When the runtime is being dropped.
-    pub(crate) fn insert_source(&self) -> io::Result<u32> {
+    pub(crate) fn insert_source(&self, claims: Claims) -> io::Result<u32> {
         if self.is_closed.get() {
             return Err(io::Error::other(
                 "the runtime is being dropped, so nothing can wait in it any more",
@@ -244,27 +237,41 @@ impl Reactor {
         }
         let generation = self.next_generation.get();
         self.next_generation.set(generation.wrapping_add(1));
-        let key = self.sources.borrow_mut().insert(Source::new(generation));
+        let source = Source::new(generation, claims);
+        let key = self.sources.borrow_mut().insert(source);
         Ok(u32::try_from(key).expect("a process has fewer than 2^32 descriptors"))
     }
 
-    /// Frees a source's entry; `None` if the reactor was closed meanwhile.
-    pub(crate) fn remove_source(&self, key: u32) -> Option<Source> {
-        self.sources.borrow_mut().try_remove(key as usize)
+    /// Stops watching a descriptor that goes on living elsewhere.
+    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
+        self.home.unwatch(fd);
     }
 
-    /// Frees the entry of a descriptor that is about to be closed, or `lives_on` elsewhere.
-    pub(crate) fn release(&self, key: u32, lives_on: Option<BorrowedFd<'_>>) {
-        if let Some(fd) = lives_on {
-            self.home.unwatch(fd);
-        }
+    /// Takes claims on a source back, and frees its entry with the last one; its waiters are forgotten.
+    pub(crate) fn release(&self, key: u32, claims: Claims) {
         let mut wakers = Vec::new();
-        if let Some(mut source) = self.remove_source(key) {
-            source.take_waiters(&mut wakers);
-        }
+        self.drop_claims(key, claims, &mut wakers);
         for waker in wakers {
             quiet::quietly(|| drop(waker));
         }
+    }
+
+    /// Takes claims on a source back; moves the wakers that waited on their behalf to `woken`.
+    fn drop_claims(&self, key: u32, claims: Claims, woken: &mut Vec<Waker>) {
+        let mut sources = self.sources.borrow_mut();
+        if let Some(source) = sources.get_mut(key as usize)
+            && source.release(claims, woken)
+        {
+            // No waker is dropped with it: `release` has moved them all.
+            sources.remove(key as usize);
+        }
+    }
+
+    /// Names a new wait.
+    pub(crate) fn ticket(&self) -> Ticket {
+        let next = self.next_ticket.get();
+        self.next_ticket.set(next + 1);
+        Ticket(next)
     }
 
     /// Watches these directions too; what is ready already comes as an event.

@@ -8,7 +8,8 @@
 //!    between that operation and the clearing, because events are only fetched between polls.
 //! 2. A direction that epoll does not watch counts as ready: the operation is simply tried.
 //! 3. Once the peer has hung up, a short read says nothing (the hang-up may have come with the data, as
-//!    one event); then only `EAGAIN` itself clears readiness.
+//!    one event), and neither does it once urgent data has come (reads stop at its mark); then only
+//!    `EAGAIN` itself clears readiness.
 //! 4. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
 
 use std::task::Waker;
@@ -20,6 +21,38 @@ use crate::sys::epoll::Flags;
 pub(crate) enum Direction {
     Read,
     Write,
+}
+
+impl Direction {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Read => Self::Write,
+            Self::Write => Self::Read,
+        }
+    }
+}
+
+/// Who needs an entry: the owner of a direction, or a guest beside the owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claims(u8);
+
+impl Claims {
+    pub(crate) const READ: Self = Self(1);
+    pub(crate) const WRITE: Self = Self(2);
+    pub(crate) const GUEST: Self = Self(4);
+
+    pub(crate) const fn union(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+}
+
+impl From<Direction> for Claims {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Read => Self::READ,
+            Direction::Write => Self::WRITE,
+        }
+    }
 }
 
 /// A set of directions.
@@ -61,9 +94,9 @@ pub(crate) enum Waiter {
     Ticket(Ticket),
 }
 
-/// Names one wait among several.
+/// Names one wait among all of a reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket(u32);
+pub(crate) struct Ticket(pub(super) u64);
 
 /// How many untracked waiters may gather before all are woken to find out who still waits.
 const FIRST_LIMIT: usize = 32;
@@ -74,9 +107,11 @@ const LAST_LIMIT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Source {
     generation: u32,
-    next_ticket: u32,
+    claims: Claims,
     /// What epoll was told to watch.
     watched: Directions,
+    /// There may be urgent data, at which reads stop short.
+    is_marked: bool,
     read: Side,
     write: Side,
 }
@@ -102,11 +137,12 @@ struct Shared {
 }
 
 impl Source {
-    pub(crate) fn new(generation: u32) -> Self {
+    pub(crate) fn new(generation: u32, claims: Claims) -> Self {
         Self {
             generation,
-            next_ticket: 0,
+            claims,
             watched: Directions::default(),
+            is_marked: false,
             read: Side::default(),
             write: Side::default(),
         }
@@ -116,11 +152,32 @@ impl Source {
         self.generation
     }
 
+    /// Takes note of one more who needs the entry.
+    pub(crate) fn claim(&mut self, claim: Claims) {
+        self.claims = self.claims.union(claim);
+    }
+
+    /// Takes note that some do not need the entry any more, and moves the wakers that wait on their
+    /// behalf to `woken`; true if nobody needs it.
+    pub(crate) fn release(&mut self, claims: Claims, woken: &mut Vec<Waker>) -> bool {
+        self.claims = Claims(self.claims.0 & !claims.0);
+        let is_guest = self.claims.0 & Claims::GUEST.0 != 0;
+        for direction in [Direction::Read, Direction::Write] {
+            let is_owner = self.claims.0 & Claims::from(direction).0 != 0;
+            if !is_owner && !is_guest {
+                self.side_mut(direction).take_waiters(woken);
+            }
+        }
+        self.claims == Claims(0)
+    }
+
     /// Takes note of an event; moves the wakers of whom it concerns to `woken`.
     pub(crate) fn on_event(&mut self, event: Flags, woken: &mut Vec<Waker>) {
         const GONE: Flags = Flags::HUP.union(Flags::ERR);
         const READ_GONE: Flags = GONE.union(Flags::RDHUP);
-        if event.intersects(Flags::IN.union(READ_GONE)) {
+        const READABLE: Flags = READ_GONE.union(Flags::IN).union(Flags::PRI);
+        self.is_marked |= event.intersects(Flags::PRI);
+        if event.intersects(READABLE) {
             self.read.on_ready(event.intersects(READ_GONE), woken);
         }
         if event.intersects(Flags::OUT.union(GONE)) {
@@ -135,8 +192,9 @@ impl Source {
 
     /// Takes note that an operation moved less than it could have.
     pub(crate) fn on_short(&mut self, direction: Direction) {
+        let is_marked = self.is_marked && direction == Direction::Read;
         let side = self.side_mut(direction);
-        side.is_ready &= side.is_final;
+        side.is_ready &= side.is_final || is_marked;
     }
 
     /// Takes note that an operation must rest until [`Source::resume`].
@@ -179,7 +237,10 @@ impl Source {
         let mut interest = Flags::ET;
         if directions.contains(Directions::READ) {
             self.read.is_ready &= self.watched.contains(Directions::READ);
-            interest = interest.union(Flags::IN).union(Flags::RDHUP);
+            interest = interest
+                .union(Flags::IN)
+                .union(Flags::PRI)
+                .union(Flags::RDHUP);
         }
         if directions.contains(Directions::WRITE) {
             self.write.is_ready &= self.watched.contains(Directions::WRITE);
@@ -187,12 +248,6 @@ impl Source {
         }
         self.watched = directions;
         interest
-    }
-
-    /// Names a new wait.
-    pub(crate) fn ticket(&mut self) -> Ticket {
-        self.next_ticket = self.next_ticket.wrapping_add(1);
-        Ticket(self.next_ticket)
     }
 
     /// Whether `waiter` waits already, with a waker like `waker`.
@@ -323,7 +378,7 @@ mod tests {
     }
 
     fn watching(directions: Directions) -> Source {
-        let mut source = Source::new(0);
+        let mut source = Source::new(0, Claims::READ);
         source.watch(directions);
         source
     }
@@ -375,6 +430,31 @@ mod tests {
     }
 
     #[test]
+    fn a_short_read_says_nothing_once_urgent_data_has_come() {
+        let mut source = watching(Directions::BOTH);
+        source.on_event(Flags::IN.union(Flags::PRI), &mut Vec::new());
+        source.on_short(Direction::Read);
+        assert!(source.is_ready(Direction::Read));
+        assert!(!source.is_final(Direction::Read));
+    }
+
+    #[test]
+    fn an_entry_is_free_when_its_last_claim_is_released() {
+        let mut source = watching(Directions::BOTH);
+        let mut woken = Vec::new();
+        source.claim(Claims::WRITE);
+        source.wait(Direction::Read, Waiter::Only, waker().1, &mut woken);
+        source.wait(Direction::Write, Waiter::Only, waker().1, &mut woken);
+        assert!(!source.release(Claims::READ, &mut woken));
+        assert_eq!(woken.len(), 1);
+        source.claim(Claims::GUEST);
+        assert!(!source.release(Claims::WRITE, &mut woken));
+        assert_eq!(woken.len(), 1);
+        assert!(source.release(Claims::GUEST, &mut woken));
+        assert_eq!(woken.len(), 2);
+    }
+
+    #[test]
     fn a_later_waker_of_the_only_waiter_replaces_the_earlier_one() {
         let mut source = watching(Directions::BOTH);
         let ((first, first_waker), (second, second_waker)) = (waker(), waker());
@@ -395,7 +475,7 @@ mod tests {
         let (mut counts, mut tickets, mut woken) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..3 {
             let (count, waker) = waker();
-            let ticket = source.ticket();
+            let ticket = Ticket(tickets.len() as u64);
             source.wait(Direction::Read, Waiter::Ticket(ticket), waker, &mut woken);
             counts.push(count);
             tickets.push(ticket);

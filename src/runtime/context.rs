@@ -76,6 +76,7 @@ pub(crate) fn refuse_nesting(caller: &Location<'_>) {
 
 impl Enter for Context {
     fn enter_for(&self, call: &mut dyn FnMut()) {
+        self.executor.budget().refill();
         self.enter(call);
     }
 }

@@ -140,6 +140,7 @@ impl Drop for Runtime {
     fn drop(&mut self) {
         context::forget(&self.context);
         self.context.enter(|| {
+            self.context.reactor.refuse();
             self.context.executor.close();
             self.context.reactor.close();
         });

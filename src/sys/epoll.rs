@@ -17,6 +17,8 @@ pub(crate) struct Flags(u32);
 impl Flags {
     pub(crate) const IN: Self = Self(libc::EPOLLIN as u32);
     pub(crate) const OUT: Self = Self(libc::EPOLLOUT as u32);
+    /// Urgent data came.
+    pub(crate) const PRI: Self = Self(libc::EPOLLPRI as u32);
     /// The peer shut down its writing half.
     pub(crate) const RDHUP: Self = Self(libc::EPOLLRDHUP as u32);
     /// Both halves are shut down; always reported.

@@ -14,7 +14,7 @@ use socket2::SockAddr;
 use super::{check, check_len, uninterrupted};
 
 /// How many slices one vectored call takes (`UIO_MAXIOV`); longer lists are cut.
-const MAX_SLICES: usize = 1024;
+pub(crate) const MAX_SLICES: usize = 1024;
 
 /// Takes a connection off the listener's backlog, nonblocking and close-on-exec.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {

@@ -238,7 +238,17 @@ impl<T: 'static> JoinSet<T> {
             return Poll::Ready(Some(taken));
         }
         let waker = cx.waker().clone();
-        self.finished.waker.set(Some(waker));
+        let before = self.finished.waker.replace(Some(waker));
+        quietly(|| drop(before));
+        // Their reports came, but they end only with the poll that called us: their handles will wake.
+        let keys = self.finished.keys.borrow().clone();
+        for key in keys {
+            if let Some(task) = self.tasks.get(key)
+                && !task.wait(cx.waker())
+            {
+                cx.waker().wake_by_ref();
+            }
+        }
         Poll::Pending
     }
 

@@ -300,8 +300,8 @@ impl<T> Joinable<T> {
         unsafe { output.assume_init() }
     }
 
-    /// Wakes `waker`, and only it, when the task finishes.
-    pub(crate) fn wait(&self, waker: &Waker) {
+    /// Wakes `waker`, and only it, when the task finishes; false if it has.
+    pub(crate) fn wait(&self, waker: &Waker) -> bool {
         let joiner = &self.task.header().joiner;
         let before = joiner.take();
         if before
@@ -309,9 +309,17 @@ impl<T> Joinable<T> {
             .is_some_and(|before| before.will_wake(waker))
         {
             joiner.set(before);
-        } else {
-            joiner.set(Some(waker.clone()));
+            return true;
         }
+        quietly(|| drop(before));
+        let waker = waker.clone();
+        if self.task.is_finished() {
+            // The clone is foreign code, and has ended the task's runtime.
+            quietly(|| drop(waker));
+            return false;
+        }
+        joiner.set(Some(waker));
+        true
     }
 
     /// Says that nobody will take the result; drops it if it is there.

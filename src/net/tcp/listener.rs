@@ -110,7 +110,7 @@ impl TcpListener {
     ///
     /// A dropped future has taken no connection.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        Shared::new(&self.registered, Direction::Read, |cx, slot| {
+        Shared::new(Direction::Read, |cx, slot| {
             self.poll_accept_as(cx, WaitAs::Ticket(slot))
         })
         .await

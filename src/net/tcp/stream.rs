@@ -229,14 +229,10 @@ impl TcpStream {
     }
 
     fn when_ready(&self, direction: Direction) -> impl Future<Output = io::Result<()>> + Unpin {
-        Shared::new(
-            &self.registered,
-            direction,
-            move |cx: &Context<'_>, slot: &mut TicketSlot| {
-                self.registered
-                    .poll_ready(cx, direction, WaitAs::Ticket(slot))
-            },
-        )
+        Shared::new(direction, move |cx: &Context<'_>, slot: &mut TicketSlot| {
+            self.registered
+                .poll_ready(cx, direction, WaitAs::Ticket(slot))
+        })
     }
 
     fn readiness(&self, readable: bool, writable: bool) -> Ready {
@@ -292,7 +288,7 @@ impl TcpStream {
     ///
     /// Nothing is taken, so nothing is lost.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Shared::new(&self.registered, Direction::Read, |cx, slot| {
+        Shared::new(Direction::Read, |cx, slot| {
             let peek = |fd: BorrowedFd<'_>| call::peek(fd, buffer).map(Progress::whole);
             self.registered
                 .poll_io(cx, Direction::Read, WaitAs::Ticket(slot), peek)

@@ -78,7 +78,8 @@ pub(super) fn receive_vectored(
     fd: BorrowedFd<'_>,
     buffers: &mut [IoSliceMut<'_>],
 ) -> io::Result<Progress<usize>> {
-    let room = buffers.iter().map(|buffer| buffer.len()).sum();
+    let taken = buffers.iter().take(call::MAX_SLICES);
+    let room = taken.map(|buffer| buffer.len()).sum();
     call::recv_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
 }
 
@@ -91,7 +92,8 @@ pub(super) fn send_vectored(
     fd: BorrowedFd<'_>,
     buffers: &[IoSlice<'_>],
 ) -> io::Result<Progress<usize>> {
-    let room = buffers.iter().map(|buffer| buffer.len()).sum();
+    let taken = buffers.iter().take(call::MAX_SLICES);
+    let room = taken.map(|buffer| buffer.len()).sum();
     call::send_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
 }
 
