@@ -16,7 +16,7 @@ pub(crate) struct Heap {
 impl Heap {
     pub(crate) fn insert(&mut self, deadline: u64) -> u32 {
         let place = self.nodes.len();
-        let key = self.places.insert(place) as u32;
+        let key = u32::try_from(self.places.insert(place)).expect("there are few timers");
         self.nodes.push((deadline, key));
         self.rise(place);
         key
