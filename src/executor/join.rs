@@ -11,8 +11,9 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
+use super::local::HomeId;
 use super::task::{Failure, Joinable, Payload, TaskRef};
-use super::waker::Address;
+use super::waker::{Address, Generation};
 use super::{Executor, local};
 
 /// The number of a task: no other task of this process has it, now or later.
@@ -48,7 +49,8 @@ impl fmt::Display for Id {
 #[derive(Clone, Copy)]
 pub(super) struct Identity {
     pub(super) id: Id,
-    pub(super) address: Address,
+    pub(super) slot: u32,
+    pub(super) home: HomeId,
 }
 
 /// Waits for the output of a task; made by [`spawn`](crate::spawn).
@@ -169,8 +171,7 @@ impl<T> Drop for JoinHandle<T> {
             return;
         }
         if self.joinable.has_result() {
-            let runtime = self.identity.address.runtime();
-            local::inside(runtime, &mut || self.joinable.detach());
+            local::inside(self.identity.home, &mut || self.joinable.detach());
         } else {
             self.joinable.detach();
         }
@@ -232,8 +233,11 @@ impl fmt::Debug for AbortHandle {
 
 impl Identity {
     fn abort(self, task: &TaskRef) {
-        if task.abort() {
-            self.address.wake();
+        if task.abort()
+            && let Some(number) = local::number(self.home)
+        {
+            let generation = Generation::of(self.id.0.get());
+            Address::new(number, self.slot, generation).wake();
         }
     }
 }

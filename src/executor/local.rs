@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Executor;
 use crate::sys::scoped::Scoped;
@@ -17,7 +18,29 @@ pub(crate) trait Enter {
 
 thread_local! {
     static CURRENT: Scoped<Executor> = const { Scoped::new() };
-    static RUNTIMES: RefCell<Vec<(u16, Weak<dyn Enter>)>> = const { RefCell::new(Vec::new()) };
+    static RUNTIMES: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A runtime of this thread.
+struct Local {
+    home: HomeId,
+    /// Its place in the table, which a later runtime may have again.
+    number: u16,
+    runtime: Weak<dyn Enter>,
+}
+
+/// Tells a runtime from all others of this process, now and later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HomeId(u32);
+
+impl HomeId {
+    /// No runtime's.
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// Makes `executor` current while `call` runs.
@@ -31,33 +54,55 @@ pub(crate) fn with<R>(call: impl FnOnce(Option<&Executor>) -> R) -> R {
     CURRENT.with(|current| current.with(call))
 }
 
-/// Remembers that the runtime of executor `number` lives on this thread.
-pub(crate) fn remember(number: u16, runtime: &Rc<impl Enter + 'static>) {
-    let runtime: Weak<dyn Enter> = Rc::downgrade(&(Rc::clone(runtime) as Rc<dyn Enter>));
+/// Remembers that the runtime of `executor` lives on this thread.
+pub(crate) fn remember(executor: &Executor, runtime: &Rc<impl Enter + 'static>) {
+    let local = Local {
+        home: executor.home(),
+        number: executor.number(),
+        runtime: Rc::downgrade(&(Rc::clone(runtime) as Rc<dyn Enter>)),
+    };
     // While the thread ends the list may be gone already; then nobody finds the runtime.
-    let _ = RUNTIMES.try_with(|runtimes| runtimes.borrow_mut().push((number, runtime)));
+    let _ = RUNTIMES.try_with(|runtimes| runtimes.borrow_mut().push(local));
 }
 
 /// Forgets what [`remember`] was told.
-pub(crate) fn forget(number: u16) {
+pub(crate) fn forget(executor: &Executor) {
     // While the thread ends the list may be gone already, and with it what it remembers.
     let _ = RUNTIMES.try_with(|runtimes| {
-        runtimes.borrow_mut().retain(|(other, _)| *other != number);
+        let home = executor.home();
+        runtimes.borrow_mut().retain(|local| local.home != home);
     });
 }
 
-/// Runs `call` inside the runtime of executor `number`, or as it is if that runtime is gone.
-pub(crate) fn inside(number: u16, call: &mut dyn FnMut()) {
-    if with(|current| current.is_some_and(|executor| executor.number() == number)) {
+/// Calls `call` with a runtime of this thread, if it is not gone.
+fn find<R>(home: HomeId, call: impl FnOnce(&Local) -> R) -> Option<R> {
+    let found = RUNTIMES.try_with(|runtimes| {
+        let runtimes = runtimes.borrow();
+        runtimes.iter().find(|local| local.home == home).map(call)
+    });
+    found.ok().flatten()
+}
+
+fn is_current(home: HomeId) -> bool {
+    with(|current| current.is_some_and(|executor| executor.home() == home))
+}
+
+/// The place in the table of a runtime of this thread, if it is not gone.
+pub(super) fn number(home: HomeId) -> Option<u16> {
+    let current = with(|current| {
+        let executor = current.filter(|executor| executor.home() == home)?;
+        Some(executor.number())
+    });
+    current.or_else(|| find(home, |local| local.number))
+}
+
+/// Runs `call` inside a runtime of this thread, or as it is if that runtime is gone.
+pub(super) fn inside(home: HomeId, call: &mut dyn FnMut()) {
+    if is_current(home) {
         return call();
     }
-    let runtime = RUNTIMES.try_with(|runtimes| {
-        let runtimes = runtimes.borrow();
-        let found = runtimes.iter().find(|(other, _)| *other == number);
-        found.and_then(|(_, runtime)| runtime.upgrade())
-    });
-    match runtime {
-        Ok(Some(runtime)) => runtime.enter_for(call),
-        _ => call(),
+    match find(home, |local| local.runtime.upgrade()).flatten() {
+        Some(runtime) => runtime.enter_for(call),
+        None => call(),
     }
 }

@@ -35,6 +35,7 @@ use slab::Slab;
 
 pub(crate) use self::budget::{Budget, DEFAULT as DEFAULT_BUDGET};
 use self::join::{Id, Identity, JoinHandle};
+use self::local::HomeId;
 use self::queue::Queue;
 use self::remote::{Lease, MAX_SLOTS, Remote};
 use self::task::{Payload, TaskRef};
@@ -46,6 +47,7 @@ const MAIN: u32 = 0;
 
 /// Runs the tasks of one thread in the order in which they became due.
 pub(crate) struct Executor {
+    home: HomeId,
     remote: Lease,
     state: RefCell<State>,
     budget: Budget,
@@ -105,6 +107,7 @@ impl Executor {
         let remote = Lease::new()?;
         remote.reserve(MAIN);
         Ok(Self {
+            home: HomeId::new(),
             remote,
             state: RefCell::new(State {
                 tasks: Slab::new(),
@@ -126,6 +129,11 @@ impl Executor {
         self.remote.hang(bell);
     }
 
+    pub(crate) fn home(&self) -> HomeId {
+        self.home
+    }
+
+    #[inline]
     pub(crate) fn number(&self) -> u16 {
         self.remote.number()
     }
@@ -164,12 +172,11 @@ impl Executor {
         let (task, joinable) = task::new(future);
         if self.is_closed.get() {
             self.finish(&task, id);
-            let address = Address::NOBODY;
-            return JoinHandle::new(joinable, Identity { id, address });
+            let (slot, home) = (MAIN, HomeId::NONE);
+            return JoinHandle::new(joinable, Identity { id, slot, home });
         }
-        let slot = self.insert(task, id);
-        let address = self.address(slot, Generation::of(id.0.get()));
-        JoinHandle::new(joinable, Identity { id, address })
+        let (slot, home) = (self.insert(task, id), self.home);
+        JoinHandle::new(joinable, Identity { id, slot, home })
     }
 
     #[inline(always)]

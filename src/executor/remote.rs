@@ -208,9 +208,8 @@ impl Remote {
     }
 
     fn ring(&self) {
-        if let Some(bell) = &*lock(&self.bell)
-            && let Err(error) = bell.ring()
-        {
+        let result = lock(&self.bell).as_ref().map_or(Ok(()), EventFd::ring);
+        if let Err(error) = result {
             tracing::error!(%error, "could not wake a parked runtime");
         }
     }

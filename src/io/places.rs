@@ -14,14 +14,16 @@
 //!
 //! 1. An entry is freed by its own reactor only, once every claim on it is released: at once on its
 //!    thread, by letter from elsewhere.
-//! 2. A word that names a live reactor changes, guests come, and a descriptor leaves or joins an epoll set
-//!    in consequence, only under the lock; so no deletion hits a registration that came after it.
+//! 2. Words change, guests come, and the descriptor joins or leaves epoll sets, only under the lock; so no
+//!    deletion hits a registration that came after it. Words are read without the lock: what a reactor
+//!    finds in its own name is its own until it reads the letter that says otherwise, and that letter
+//!    wakes whoever has begun to wait meanwhile.
 
 use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
@@ -40,8 +42,12 @@ pub(super) struct Places {
     words: [AtomicU64; 2],
     /// There are guests.
     is_shared: AtomicBool,
-    sharing: Mutex<Option<Box<Sharing>>>,
+    sharing: Mutex<Shared>,
 }
+
+/// Most descriptors never need more than the lock.
+#[derive(Default)]
+struct Shared(Option<Box<Sharing>>);
 
 /// What is needed once several reactors have waited for one descriptor.
 #[derive(Default)]
@@ -55,8 +61,8 @@ struct Sharing {
 /// Where a direction is registered, as one reactor sees it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
-    Nowhere,
     Here(u32),
+    /// With another reactor, or with none.
     Elsewhere,
 }
 
@@ -69,118 +75,94 @@ impl Places {
             return Place::Here(key_of(word));
         }
         if self.is_shared.load(Ordering::Acquire)
-            && let Some(key) = self
-                .lock()
-                .as_ref()
-                .and_then(|sharing| sharing.key(reactor))
+            && let Some(key) = self.lock().guest(reactor)
         {
             return Place::Here(key);
         }
-        if word == NOWHERE {
-            Place::Nowhere
-        } else {
-            Place::Elsewhere
-        }
+        Place::Elsewhere
     }
 
-    /// Sees to it that `reactor` watches the direction; returns its key, or `None` if another thread
-    /// was quicker to register it.
+    /// Sees to it that `reactor` watches the direction; returns its key.
     ///
     /// # Errors
     ///
-    /// Those of `epoll_ctl(2)`, and that the runtime is being dropped; nothing is registered then.
+    /// Those of `epoll_ctl(2)`, and that the runtime is being dropped; then nothing has changed.
     pub(super) fn settle(
         &self,
         reactor: &Reactor,
         fd: BorrowedFd<'_>,
         direction: Direction,
         is_shared: bool,
-    ) -> io::Result<Option<u32>> {
-        match self.find(reactor, direction) {
-            Place::Here(key) => {
-                reactor.watch(key, fd, direction.into())?;
-                Ok(Some(key))
-            }
-            Place::Nowhere => self.own(reactor, fd, direction, NOWHERE),
-            Place::Elsewhere => self.join(reactor, fd, direction, is_shared),
+    ) -> io::Result<u32> {
+        let place = self.find(reactor, direction);
+        if let Place::Here(key) = place
+            && reactor.with_source(key, |source| source.watches(direction)) == Some(true)
+        {
+            return Ok(key);
         }
-    }
-
-    /// Takes the direction over from its owner, or becomes a guest beside it.
-    fn join(
-        &self,
-        reactor: &Reactor,
-        fd: BorrowedFd<'_>,
-        direction: Direction,
-        is_shared: bool,
-    ) -> io::Result<Option<u32>> {
         let mut sharing = self.lock();
         let word = self.word(direction).load(Ordering::Acquire);
-        let home = Home::find(reactor_of(word));
-        let Some(home) = home.filter(|_| word != NOWHERE) else {
-            return self.own(reactor, fd, direction, word);
-        };
-        let sharing = sharing.get_or_insert_default();
-        if is_shared && sharing.takeovers == MAX_TAKEOVERS {
-            return self.visit(reactor, fd, direction, sharing);
+        if let Place::Here(key) = place
+            && (word == word_of(reactor, key) || sharing.guest(reactor) == Some(key))
+        {
+            reactor.watch(key, fd, direction.into())?;
+            return Ok(key);
         }
-        sharing.takeovers += u32::from(is_shared);
-        let is_last = self.word(direction.other()).load(Ordering::Acquire) != word
-            && !sharing.guests.contains(&word);
-        if is_last {
-            home.unwatch(fd);
+        match home_of(word) {
+            None => self.own(reactor, fd, direction),
+            Some(_) if is_shared && sharing.takeovers() == MAX_TAKEOVERS => {
+                self.visit(reactor, fd, direction, sharing.get_or_insert_default())
+            }
+            Some(home) => {
+                let key = self.own(reactor, fd, direction)?;
+                if is_shared {
+                    sharing.get_or_insert_default().takeovers += 1;
+                }
+                let other = self.word(direction.other()).load(Ordering::Acquire);
+                if other != word && !sharing.is_guest(word) {
+                    home.unwatch(fd);
+                }
+                home.leave(Letter::Release(key_of(word), direction.into()));
+                Ok(key)
+            }
         }
-        let key = self.own(reactor, fd, direction, word);
-        home.leave(Letter::Release(key_of(word), direction.into()));
-        key
     }
 
-    /// Makes `reactor` the direction's owner, in place of what `before` says.
-    fn own(
-        &self,
-        reactor: &Reactor,
-        fd: BorrowedFd<'_>,
-        direction: Direction,
-        before: u64,
-    ) -> io::Result<Option<u32>> {
-        let key = self.claim(reactor, direction, direction.into())?;
-        let word = word_of(reactor, key);
-        if !self.replace(direction, before, word) {
-            reactor.release(key, direction.into());
-            return Ok(None);
-        }
+    /// Makes `reactor` the direction's owner; the caller holds the lock.
+    fn own(&self, reactor: &Reactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<u32> {
+        let word = self.word(direction);
         // Who waits for writing first makes a connection, or has a peer that reads slowly: reading
         // comes next.
-        let directions = match (before, direction) {
+        let directions = match (word.load(Ordering::Acquire), direction) {
             (NOWHERE, Direction::Write) => Directions::BOTH,
             _ => direction.into(),
         };
+        let key = self.claim(reactor, direction, direction.into())?;
         if let Err(error) = reactor.watch(key, fd, directions) {
-            self.replace(direction, word, NOWHERE);
             reactor.release(key, direction.into());
             return Err(error);
         }
-        Ok(Some(key))
+        word.store(word_of(reactor, key), Ordering::Release);
+        Ok(key)
     }
 
-    /// Gives `reactor` an entry beside the owner's.
+    /// Gives `reactor` an entry beside the owner's; the caller holds the lock.
     fn visit(
         &self,
         reactor: &Reactor,
         fd: BorrowedFd<'_>,
         direction: Direction,
         sharing: &mut Sharing,
-    ) -> io::Result<Option<u32>> {
+    ) -> io::Result<u32> {
         let key = self.claim(reactor, direction, Claims::GUEST)?;
         if let Err(error) = reactor.watch(key, fd, direction.into()) {
             reactor.release(key, Claims::GUEST);
             return Err(error);
         }
-        let is_alive = |guest: &u64| Home::find(reactor_of(*guest)).is_some();
-        sharing.guests.retain(is_alive);
+        sharing.guests.retain(|&guest| home_of(guest).is_some());
         sharing.guests.push(word_of(reactor, key));
         self.is_shared.store(true, Ordering::Release);
-        Ok(Some(key))
+        Ok(key)
     }
 
     /// Claims the entry that `reactor` has for the other direction, or else a new one.
@@ -208,7 +190,7 @@ impl Places {
             .sharing
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
-        let guests = sharing.take().map(|sharing| sharing.guests);
+        let guests = sharing.0.take().map(|sharing| sharing.guests);
         let claims = [(read, Claims::READ), (write, Claims::WRITE)];
         if read == write {
             release(current, read, Claims::READ.union(Claims::WRITE), unwatch);
@@ -229,21 +211,32 @@ impl Places {
         }
     }
 
-    fn replace(&self, direction: Direction, before: u64, after: u64) -> bool {
-        self.word(direction)
-            .compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-
     /// Locks; no code of others runs under the lock, so a poisoned one is whole.
-    fn lock(&self) -> MutexGuard<'_, Option<Box<Sharing>>> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         self.sharing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Sharing {
-    fn key(&self, reactor: &Reactor) -> Option<u32> {
-        let mut guests = self.guests.iter();
+impl Shared {
+    fn get_or_insert_default(&mut self) -> &mut Sharing {
+        self.0.get_or_insert_default()
+    }
+
+    fn takeovers(&self) -> u32 {
+        self.0.as_ref().map_or(0, |sharing| sharing.takeovers)
+    }
+
+    fn guests(&self) -> &[u64] {
+        self.0.as_ref().map_or(&[], |sharing| &sharing.guests)
+    }
+
+    fn is_guest(&self, word: u64) -> bool {
+        self.guests().contains(&word)
+    }
+
+    /// The key of `reactor`'s entry, if it is a guest.
+    fn guest(&self, reactor: &Reactor) -> Option<u32> {
+        let mut guests = self.guests().iter();
         let word = guests.find(|&&word| reactor_of(word) == reactor.number())?;
         Some(key_of(*word))
     }
@@ -253,6 +246,11 @@ impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Places").field(&self.words).finish()
     }
+}
+
+/// The home of the reactor that a word names, if that is alive.
+fn home_of(word: u64) -> Option<Arc<Home>> {
+    (word != NOWHERE).then(|| Home::find(reactor_of(word)))?
 }
 
 /// Gives one entry back.

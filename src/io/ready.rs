@@ -2,6 +2,8 @@
 
 use std::ops::{BitOr, BitOrAssign};
 
+use crate::reactor::source::Directions;
+
 /// What [`TcpStream::ready`](crate::net::TcpStream::ready) waits for.
 ///
 /// # Examples
@@ -40,6 +42,15 @@ impl Interest {
     #[must_use]
     pub const fn is_writable(self) -> bool {
         self.writable
+    }
+
+    /// The directions of the set.
+    pub(crate) fn directions(self) -> Directions {
+        match (self.readable, self.writable) {
+            (true, true) => Directions::BOTH,
+            (true, false) => Directions::READ,
+            (false, _) => Directions::WRITE,
+        }
     }
 
     /// The union of two sets, as `|` makes it.

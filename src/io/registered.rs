@@ -22,7 +22,7 @@ use socket2::SockRef;
 use super::places::{Place, Places, key_of, reactor_of, word_of};
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
-use crate::reactor::source::{Direction, Ticket, Waiter};
+use crate::reactor::source::{Direction, Directions, Ticket, Waiter};
 use crate::runtime::context;
 
 /// How many bytes cost one unit of the budget.
@@ -158,7 +158,9 @@ impl Registered {
             }
             let result = operation(self.fd());
             if is_would_block(&result) {
-                self.wait(reactor, direction, wait_as, cx.waker())?;
+                let key = self.settle(reactor, direction, &wait_as)?;
+                reactor.with_source(key, |source| source.on_would_block(direction));
+                wait_here(reactor, key, direction, wait_as, cx.waker());
                 return Poll::Pending;
             }
             let progress = match result {
@@ -188,66 +190,80 @@ impl Registered {
         context::expect(|current| {
             let reactor = &current.reactor;
             ready!(current.executor.budget().poll_proceed(cx));
-            let place = self.places.find(reactor, direction);
-            if let Place::Here(key) = place
-                && reactor.with_source(key, |source| {
-                    source.watches(direction) && source.is_ready(direction)
-                }) == Some(true)
-            {
+            let key = self.settle(reactor, direction, &wait_as)?;
+            if is_ready(reactor, key, direction) {
                 current.executor.budget().charge(1);
                 return Poll::Ready(Ok(()));
             }
-            self.wait(reactor, direction, wait_as, cx.waker())?;
+            wait_here(reactor, key, direction, wait_as, cx.waker());
             Poll::Pending
         })
     }
 
-    /// Tries `operation` once, if the direction may be ready.
+    /// Tries `operation` once, if one of the directions may be ready.
     ///
     /// # Errors
     ///
-    /// Those of the operation; `WouldBlock` if the direction is known not to be ready.
+    /// Those of the operation; `WouldBlock` if all the directions are known not to be ready.
     pub(crate) fn try_io<R>(
         &self,
-        direction: Direction,
+        directions: Directions,
         operation: impl FnOnce(BorrowedFd<'_>) -> io::Result<Progress<R>>,
     ) -> io::Result<R> {
         context::with(|current| {
-            let here =
-                current.and_then(
-                    |current| match self.places.find(&current.reactor, direction) {
-                        Place::Here(key) => Some((&current.reactor, key)),
-                        _ => None,
-                    },
-                );
-            if let Some((reactor, key)) = here
-                && !is_ready(reactor, key, direction)
-            {
+            let reactor = current.map(|current| &current.reactor);
+            let tried = [Direction::Read, Direction::Write]
+                .into_iter()
+                .filter(|&direction| directions.contains(direction.into()))
+                .filter(|&direction| self.may_be_ready(reactor, direction))
+                .fold(Directions::default(), |set, one| set.union(one.into()));
+            if tried == Directions::default() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             let result = operation(self.fd());
-            if let Some((reactor, key)) = here {
-                reactor.with_source(key, |source| match &result {
-                    Ok(progress) if progress.is_short => source.on_short(direction),
-                    Err(_) if is_would_block(&result) => source.on_would_block(direction),
-                    _ => {}
-                });
+            for direction in [Direction::Read, Direction::Write] {
+                if tried.contains(direction.into()) {
+                    self.learn(reactor, direction, &result);
+                }
             }
             result.map(|progress| progress.value)
         })
     }
 
-    /// What is known of the direction: whether it is ready, and whether it is closed for good.
-    pub(crate) fn readiness(&self, direction: Direction) -> (bool, bool) {
+    /// Whether trying is worth it; where nothing is known, it is.
+    fn may_be_ready(&self, reactor: Option<&Reactor>, direction: Direction) -> bool {
+        reactor.is_none_or(|reactor| match self.places.find(reactor, direction) {
+            Place::Here(key) => is_ready(reactor, key, direction),
+            Place::Elsewhere => true,
+        })
+    }
+
+    /// Takes note of what an operation says of a direction.
+    fn learn<R>(
+        &self,
+        reactor: Option<&Reactor>,
+        direction: Direction,
+        result: &io::Result<Progress<R>>,
+    ) {
+        if let Some(reactor) = reactor
+            && let Place::Here(key) = self.places.find(reactor, direction)
+        {
+            reactor.with_source(key, |source| match result {
+                Ok(progress) if progress.is_short => source.on_short(direction),
+                Err(_) if is_would_block(result) => source.on_would_block(direction),
+                _ => {}
+            });
+        }
+    }
+
+    /// Whether the direction is known to be closed for good.
+    pub(crate) fn is_final(&self, direction: Direction) -> bool {
         context::with(|current| {
             let reactor = &current?.reactor;
             let Place::Here(key) = self.places.find(reactor, direction) else {
                 return None;
             };
-            reactor.with_source(key, |source| {
-                let is_ready = source.watches(direction) && source.is_ready(direction);
-                (is_ready, source.is_final(direction))
-            })
+            reactor.with_source(key, |source| source.is_final(direction))
         })
         .unwrap_or_default()
     }
@@ -260,33 +276,21 @@ impl Registered {
     pub(crate) fn back_off(&self, direction: Direction, rest: Duration) -> io::Result<()> {
         context::expect(|current| {
             let reactor = &current.reactor;
-            if let Some(key) = self.places.settle(reactor, self.fd(), direction, true)? {
-                reactor.back_off(key, direction, rest);
-            }
+            let key = self.settle(reactor, direction, &WaitAs::Anyone)?;
+            reactor.back_off(key, direction, rest);
             Ok(())
         })
     }
 
-    /// Waits after the operation said `WouldBlock`: registers, or moves, the descriptor if need be.
-    fn wait(
+    /// Sees to it that the reactor watches the direction, and returns its key there.
+    fn settle(
         &self,
         reactor: &Reactor,
         direction: Direction,
-        wait_as: WaitAs<'_>,
-        waker: &Waker,
-    ) -> io::Result<()> {
+        wait_as: &WaitAs<'_>,
+    ) -> io::Result<u32> {
         let is_shared = !matches!(wait_as, WaitAs::Only);
-        match self
-            .places
-            .settle(reactor, self.fd(), direction, is_shared)?
-        {
-            Some(key) => {
-                reactor.with_source(key, |source| source.on_would_block(direction));
-                wait_here(reactor, key, direction, wait_as, waker);
-            }
-            None => waker.wake_by_ref(),
-        }
-        Ok(())
+        self.places.settle(reactor, self.fd(), direction, is_shared)
     }
 
     /// Gives the reactors' entries back.

@@ -116,12 +116,9 @@ impl Reactor {
 
     #[inline]
     fn collect(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
-        if self.home.has_letters() {
-            self.read_letters(woken);
-        }
         let wait = match wait {
-            Wait::Forever if woken.is_empty() => self.arm(),
-            _ => Wait::Never,
+            Wait::Forever => self.arm(),
+            _ => wait,
         };
         let result = self.wait(wait, woken);
         if wait != Wait::Forever || self.armed.get() == UNARMED {
@@ -150,15 +147,15 @@ impl Reactor {
 
     /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
     fn arm(&self) -> Wait {
-        match self.timers.borrow().next_deadline() {
-            Some(deadline) if deadline < self.armed.get() => {
-                if let Err(error) = self.timer_fd.arm(deadline) {
-                    tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
-                    return Wait::Briefly;
-                }
-                self.armed.set(deadline);
+        let next = self.timers.borrow().next_deadline();
+        if let Some(deadline) = next
+            && deadline < self.armed.get()
+        {
+            if let Err(error) = self.timer_fd.arm(deadline) {
+                tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
+                return Wait::Briefly;
             }
-            _ => {}
+            self.armed.set(deadline);
         }
         Wait::Forever
     }
@@ -183,10 +180,22 @@ impl Reactor {
         }
     }
 
-    fn read_letters(&self, woken: &mut Vec<Waker>) {
+    /// Does what other threads have asked for since the last time.
+    ///
+    /// The caller does this before it decides whether to wait: the drop of a waker may make tasks due.
+    #[inline]
+    pub(crate) fn read_letters(&self) {
+        if self.home.has_letters() {
+            self.read_letters_now();
+        }
+    }
+
+    #[cold]
+    fn read_letters_now(&self) {
+        let mut woken = Vec::new();
         for letter in self.home.read() {
             match letter {
-                Letter::Release(key, claims) => self.drop_claims(key, claims, woken),
+                Letter::Release(key, claims) => self.drop_claims(key, claims, &mut woken),
                 Letter::CancelWait(key, direction, ticket) => {
                     self.cancel_wait(key, direction, ticket);
                 }
@@ -198,6 +207,7 @@ impl Reactor {
                 }
             }
         }
+        quiet::wake_all(&mut woken);
     }
 
     /// Registers no more descriptors: whoever would have to wait for one gets an error.
@@ -231,9 +241,7 @@ impl Reactor {
     /// When the runtime is being dropped.
     pub(crate) fn insert_source(&self, claims: Claims) -> io::Result<u32> {
         if self.is_closed.get() {
-            return Err(io::Error::other(
-                "the runtime is being dropped, so nothing can wait in it any more",
-            ));
+            return Err(ended());
         }
         let generation = self.next_generation.get();
         self.next_generation.set(generation.wrapping_add(1));
@@ -288,7 +296,7 @@ impl Reactor {
     ) -> io::Result<()> {
         let mut sources = self.sources.borrow_mut();
         let Some(source) = sources.get_mut(key as usize) else {
-            return Ok(());
+            return Err(ended());
         };
         let before = source.watched();
         if before.contains(directions) {
@@ -361,19 +369,17 @@ impl Reactor {
         self.timers.borrow_mut().insert(deadline, alarm)
     }
 
-    /// Whether a timer has fired; if not, it will wake `waker`, and only it.
-    pub(crate) fn poll_timer(&self, key: TimerKey, waker: &Waker) -> bool {
+    /// Lets a timer that has not fired wake `waker`, and only it.
+    pub(crate) fn renew_timer(&self, key: TimerKey, waker: &Waker) {
         match self.timers.borrow_mut().item(key) {
-            None => return true,
-            Some(Alarm::Wake(known)) if known.will_wake(waker) => return false,
-            Some(_) => {}
+            Some(Alarm::Wake(known)) if !known.will_wake(waker) => {}
+            _ => return,
         }
         let mut alarm = Alarm::Wake(waker.clone());
         if let Some(known) = self.timers.borrow_mut().item(key) {
             std::mem::swap(known, &mut alarm);
         }
         quiet::quietly(|| drop(alarm));
-        false
     }
 
     /// Moves a timer that has not fired; false if it has.
@@ -400,6 +406,12 @@ impl fmt::Debug for Reactor {
             .field("sources", &self.sources.borrow().len())
             .finish_non_exhaustive()
     }
+}
+
+/// What those are told who would wait in a runtime that is being dropped.
+#[cold]
+fn ended() -> io::Error {
+    io::Error::other("the runtime is being dropped, so nothing can wait in it any more")
 }
 
 /// The token of a source: its place in the slab, and its generation.

@@ -12,6 +12,7 @@
 //!    `EAGAIN` itself clears readiness.
 //! 4. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
 
+use std::collections::BTreeMap;
 use std::task::Waker;
 
 use crate::sys::epoll::Flags;
@@ -95,7 +96,7 @@ pub(crate) enum Waiter {
 }
 
 /// Names one wait among all of a reactor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(super) u64);
 
 /// How many untracked waiters may gather before all are woken to find out who still waits.
@@ -132,7 +133,10 @@ struct Side {
 /// The waiters of a direction that several users share.
 #[derive(Debug)]
 struct Shared {
-    waiters: Vec<(Waiter, Waker)>,
+    tickets: BTreeMap<Ticket, Waker>,
+    /// Those without a ticket.
+    others: Vec<Waker>,
+    /// How many of those may gather.
     limit: usize,
 }
 
@@ -253,13 +257,15 @@ impl Source {
     /// Whether `waiter` waits already, with a waker like `waker`.
     pub(crate) fn is_waiting(&self, direction: Direction, waiter: Waiter, waker: &Waker) -> bool {
         let side = self.side(direction);
-        if waiter == Waiter::Only {
-            return side.only.as_ref().is_some_and(|only| only.will_wake(waker));
+        let shared = side.shared.as_ref();
+        let is_same = |known: &Waker| known.will_wake(waker);
+        match waiter {
+            Waiter::Only => side.only.as_ref().is_some_and(is_same),
+            Waiter::Anyone => shared.is_some_and(|shared| shared.others.iter().any(is_same)),
+            Waiter::Ticket(ticket) => {
+                shared.is_some_and(|shared| shared.tickets.get(&ticket).is_some_and(is_same))
+            }
         }
-        side.shared.as_ref().is_some_and(|shared| {
-            let mut waiters = shared.waiters.iter();
-            waiters.any(|(other, known)| *other == waiter && known.will_wake(waker))
-        })
     }
 
     /// Lets `waiter` wait with `waker`; returns the waker that this replaces.
@@ -274,28 +280,28 @@ impl Source {
         overflow: &mut Vec<Waker>,
     ) -> Option<Waker> {
         let side = self.side_mut(direction);
-        if waiter == Waiter::Only {
-            return side.only.replace(waker);
-        }
-        let shared = side.shared.get_or_insert_default();
-        if waiter == Waiter::Anyone {
-            if shared.waiters.len() >= shared.limit {
-                overflow.extend(shared.waiters.drain(..).map(|(_, waker)| waker));
-                shared.limit = (shared.limit * 2).min(LAST_LIMIT);
+        match waiter {
+            Waiter::Only => side.only.replace(waker),
+            Waiter::Ticket(ticket) => {
+                let shared = side.shared.get_or_insert_default();
+                shared.tickets.insert(ticket, waker)
             }
-        } else if let Some(known) = shared.known(waiter) {
-            return Some(std::mem::replace(known, waker));
+            Waiter::Anyone => {
+                let shared = side.shared.get_or_insert_default();
+                if shared.others.len() >= shared.limit {
+                    overflow.append(&mut shared.others);
+                    shared.limit = (shared.limit * 2).min(LAST_LIMIT);
+                }
+                shared.others.push(waker);
+                None
+            }
         }
-        shared.waiters.push((waiter, waker));
-        None
     }
 
     /// Ends a wait; returns its waker, if no event took it.
     pub(crate) fn cancel(&mut self, direction: Direction, ticket: Ticket) -> Option<Waker> {
         let shared = self.side_mut(direction).shared.as_mut()?;
-        let mut waiters = shared.waiters.iter();
-        let place = waiters.position(|(waiter, _)| *waiter == Waiter::Ticket(ticket))?;
-        Some(shared.waiters.remove(place).1)
+        shared.tickets.remove(&ticket)
     }
 
     /// Moves all wakers to `woken`.
@@ -334,23 +340,17 @@ impl Side {
         woken.extend(self.only.take());
         if let Some(shared) = &mut self.shared {
             shared.limit = FIRST_LIMIT;
-            woken.extend(shared.waiters.drain(..).map(|(_, waker)| waker));
+            woken.extend(std::mem::take(&mut shared.tickets).into_values());
+            woken.append(&mut shared.others);
         }
-    }
-}
-
-impl Shared {
-    fn known(&mut self, waiter: Waiter) -> Option<&mut Waker> {
-        let mut waiters = self.waiters.iter_mut();
-        let (_, waker) = waiters.find(|(other, _)| *other == waiter)?;
-        Some(waker)
     }
 }
 
 impl Default for Shared {
     fn default() -> Self {
         Self {
-            waiters: Vec::new(),
+            tickets: BTreeMap::new(),
+            others: Vec::new(),
             limit: FIRST_LIMIT,
         }
     }

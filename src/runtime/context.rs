@@ -68,8 +68,7 @@ pub(crate) fn refuse_nesting(caller: &Location<'_>) {
              a thread runs one runtime at a time, so await the future or spawn it"
         ),
         None => panic!(
-            "`block_on` was called at {caller} by the destructor of a task whose runtime is being \
-             dropped"
+            "`block_on` was called at {caller} by a destructor that runs inside of a runtime"
         ),
     }
 }
@@ -83,12 +82,12 @@ impl Enter for Context {
 
 /// Lets this thread find the runtime again, for destructors that run outside of it.
 pub(crate) fn remember(context: &Rc<Context>) {
-    local::remember(context.executor.number(), context);
+    local::remember(&context.executor, context);
 }
 
 /// Forgets what [`remember`] was told.
 pub(crate) fn forget(context: &Context) {
-    local::forget(context.executor.number());
+    local::forget(&context.executor);
 }
 
 /// Calls `call` with the current runtime, if there is one.

@@ -106,6 +106,7 @@ impl Runtime {
         executor.wake_main();
         loop {
             executor.take_remote_wakes();
+            self.context.reactor.read_letters();
             executor.tick(self.event_interval, || {
                 let mut cx = std::task::Context::from_waker(&waker);
                 if let Poll::Ready(value) = main.as_mut().poll(&mut cx) {

@@ -101,7 +101,7 @@ impl Epoll {
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, flags: Flags, token: RawToken) -> io::Result<()> {
         match self.control(libc::EPOLL_CTL_ADD, fd, flags, token) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.modify(fd, flags, token)
+                self.control(libc::EPOLL_CTL_MOD, fd, flags, token)
             }
             result => result,
         }

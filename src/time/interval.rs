@@ -51,7 +51,11 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
     }
 }
 
-/// What an [`Interval`] does when ticks were missed because nobody asked for them in time.
+/// How late a tick of a long period may be taken without counting as missed.
+const TOLERANCE: Duration = Duration::from_millis(5);
+
+/// What an [`Interval`] does when ticks were missed because nobody asked for them in time: more than 5 ms
+/// late, or more than a period if that is shorter.
 ///
 /// With a period of 50 ms and a consumer that first asks at 0, then is away until 175:
 ///
@@ -108,7 +112,7 @@ impl Interval {
     /// When the tick after the one at `due` comes, taken at `now`.
     fn next(&self, due: Instant, now: Instant) -> Instant {
         let next = due + self.period;
-        if now <= next {
+        if now <= due + self.period.min(TOLERANCE) {
             return next;
         }
         match self.missed {
@@ -179,7 +183,9 @@ mod tests {
             (MissedTickBehavior::Skip, 50, 175, 200),
             (MissedTickBehavior::Skip, 50, 200, 250),
             (MissedTickBehavior::Skip, 50, 99, 100),
-            (MissedTickBehavior::Delay, 50, 100, 100),
+            (MissedTickBehavior::Delay, 50, 90, 140),
+            (MissedTickBehavior::Delay, 50, 55, 100),
+            (MissedTickBehavior::Skip, 50, 90, 100),
         ];
         for (policy, due, now, next) in cases {
             let mut interval = interval_at(epoch, Duration::from_millis(50));

@@ -151,7 +151,8 @@ impl Timer {
     fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
         if let Some(registration) = self.registration {
             if registration.reactor == reactor.number() {
-                if !self.is_elapsed() && !reactor.poll_timer(registration.key, cx.waker()) {
+                if !self.is_elapsed() {
+                    reactor.renew_timer(registration.key, cx.waker());
                     return Poll::Pending;
                 }
                 self.deregister();

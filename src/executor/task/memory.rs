@@ -1,8 +1,9 @@
 //! Memory for tasks: each thread keeps some freed blocks, so that spawning in a steady state allocates
 //! nothing.
 //!
-//! Called by `task`. A spawn and join pays malloc and free more than all else together; see
-//! `docs/decisions.md`.
+//! Called by `task`. A spawn and join pays a third of its instructions to malloc and free; see
+//! `docs/decisions.md`. With `--cfg runtime_plain_memory` nothing is kept, so that sanitizers and valgrind
+//! see each task come and go.
 //!
 //! # Invariants
 //!
@@ -87,7 +88,8 @@ pub(super) unsafe fn free<T>(block: NonNull<T>) {
 /// Which list blocks of this layout are kept on; none if they are not kept.
 const fn class(layout: Layout) -> Option<usize> {
     let class = layout.size().div_ceil(GRAIN);
-    if layout.align() <= GRAIN && class < CLASSES {
+    let is_kept = !cfg!(runtime_plain_memory);
+    if is_kept && layout.align() <= GRAIN && class < CLASSES {
         Some(class)
     } else {
         None
@@ -156,6 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(not(runtime_plain_memory))]
     fn a_freed_block_is_used_again_for_the_same_size() {
         let first = allocate::<[u64; 7]>();
         // SAFETY: it came from `allocate` with this type, and is not used again.

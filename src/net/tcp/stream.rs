@@ -16,7 +16,7 @@ use super::transfer::{receive, receive_vectored, send, send_vectored};
 use crate::io::registered::{Progress, Registered, Shared, TicketSlot, WaitAs};
 use crate::io::{Interest, Ready};
 use crate::net::resolve::{ToSocketAddrs, resolve};
-use crate::reactor::source::Direction;
+use crate::reactor::source::{Direction, Directions};
 use crate::sys::socket as call;
 use crate::time;
 
@@ -186,10 +186,15 @@ impl TcpStream {
         poll_fn(|cx| {
             let readable = interest.is_readable() && is_done(Pin::new(&mut read), cx)?;
             let writable = interest.is_writable() && is_done(Pin::new(&mut write), cx)?;
-            if readable || writable {
-                return Poll::Ready(Ok(self.readiness(readable, writable)));
+            if !readable && !writable {
+                return Poll::Pending;
             }
-            Poll::Pending
+            Poll::Ready(Ok(Ready {
+                readable,
+                writable,
+                read_closed: interest.is_readable() && self.registered.is_final(Direction::Read),
+                write_closed: interest.is_writable() && self.registered.is_final(Direction::Write),
+            }))
         })
         .await
     }
@@ -233,17 +238,6 @@ impl TcpStream {
             self.registered
                 .poll_ready(cx, direction, WaitAs::Ticket(slot))
         })
-    }
-
-    fn readiness(&self, readable: bool, writable: bool) -> Ready {
-        let (_, read_closed) = self.registered.readiness(Direction::Read);
-        let (_, write_closed) = self.registered.readiness(Direction::Write);
-        Ready {
-            readable,
-            writable,
-            read_closed,
-            write_closed,
-        }
     }
 
     /// Polls for reading to be possible; see [`readable`](Self::readable).
@@ -306,7 +300,7 @@ impl TcpStream {
     /// `WouldBlock` when nothing is; those of `recv(2)`.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.registered
-            .try_io(Direction::Read, |fd| receive(fd, buffer))
+            .try_io(Directions::READ, |fd| receive(fd, buffer))
     }
 
     /// Reads what is there into several buffers, one after the other.
@@ -316,7 +310,7 @@ impl TcpStream {
     /// `WouldBlock` when nothing is; those of `recvmsg(2)`.
     pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.registered
-            .try_io(Direction::Read, |fd| receive_vectored(fd, buffers))
+            .try_io(Directions::READ, |fd| receive_vectored(fd, buffers))
     }
 
     /// Writes as much as fits.
@@ -326,7 +320,7 @@ impl TcpStream {
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `send(2)`.
     pub fn try_write(&self, buffer: &[u8]) -> io::Result<usize> {
         self.registered
-            .try_io(Direction::Write, |fd| send(fd, buffer))
+            .try_io(Directions::WRITE, |fd| send(fd, buffer))
     }
 
     /// Writes as much as fits from several buffers, one after the other.
@@ -336,18 +330,18 @@ impl TcpStream {
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `sendmsg(2)`.
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         self.registered
-            .try_io(Direction::Write, |fd| send_vectored(fd, buffers))
+            .try_io(Directions::WRITE, |fd| send_vectored(fd, buffers))
     }
 
     /// Runs an operation of one's own on the socket, so that its `WouldBlock` is seen.
     ///
-    /// `operation` must try exactly one direction, that of `interest`, and return `WouldBlock` only
-    /// if the socket did: then [`readable`](Self::readable) or [`writable`](Self::writable) waits for
-    /// the next event. With both directions in `interest`, both count as not ready after it.
+    /// It runs if one of the directions in `interest` may be ready, and must return `WouldBlock` only if
+    /// the socket did, for all of these: they then count as not ready, and [`readable`](Self::readable) or
+    /// [`writable`](Self::writable) waits for the next event.
     ///
     /// # Errors
     ///
-    /// Those of the operation; `WouldBlock` when the direction is known not to be ready.
+    /// Those of the operation; `WouldBlock` when all the directions are known not to be ready.
     ///
     /// # Examples
     ///
@@ -373,16 +367,8 @@ impl TcpStream {
         interest: Interest,
         operation: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
-        let operation = |_: BorrowedFd<'_>| operation().map(Progress::whole);
-        match (interest.is_readable(), interest.is_writable()) {
-            (true, false) => self.registered.try_io(Direction::Read, operation),
-            (false, true) => self.registered.try_io(Direction::Write, operation),
-            _ => self.registered.try_io(Direction::Write, |fd| {
-                self.registered
-                    .try_io(Direction::Read, |_| operation(fd))
-                    .map(Progress::whole)
-            }),
-        }
+        self.registered
+            .try_io(interest.directions(), |_| operation().map(Progress::whole))
     }
 }
 
