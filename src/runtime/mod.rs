@@ -129,6 +129,8 @@ impl Runtime {
             executor.unpark();
             result
         } else {
+            // A timer that was dropped elsewhere is not to fire first.
+            reactor.read_letters();
             reactor.turn(Wait::Never)
         };
         if let Err(error) = result {
