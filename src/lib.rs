@@ -25,8 +25,8 @@
 //! # The main path: from a byte to a running task
 //!
 //! 1. A task awaits `stream.read(…)`. [`net`]'s `TcpStream` tries `recv(2)` first and gets `EAGAIN`.
-//! 2. `io::registered` registers the socket with the current runtime's reactor, once, edge-triggered,
-//!    and leaves the task's waker in the socket's `reactor::source`.
+//! 2. `io::registered` registers the socket with the current runtime's reactor, for good and
+//!    edge-triggered, and leaves the task's waker in the socket's `reactor::source`.
 //! 3. The task returns `Pending`. The loop (`Runtime::run` in `runtime`) finds its queue empty.
 //! 4. `Runtime::turn` announces that the thread parks; `reactor.turn` waits in `epoll_wait`.
 //! 5. A byte arrives; the kernel reports the socket's token.
@@ -42,8 +42,8 @@
 //!
 //! **A spurious wake is allowed, a lost wake is a bug.**
 //!
-//! **No borrow is held while foreign code runs**: a poll, a wake, the drop of a future, an output or a
-//! waker. Wakers are collected, the borrow ends, then they are woken, also on error paths.
+//! **No borrow is held while foreign code runs**: a poll, a wake, a waker's clone or drop, the drop of a
+//! future or an output. Wakers are collected, the borrow ends, then they are woken, also on error paths.
 //!
 //! # Where to look
 //!

@@ -14,10 +14,11 @@ use std::thread;
 
 use common::parked::{this_thread, wait_until_parked};
 use common::sockets::{drain, fill, narrow_pair, rounds};
-use common::{LIMIT, on_drop, pair, pair_with_std, run, within};
+use common::{LIMIT, on_drop, pair, pair_with_std, run, turned_after, within};
 use runtime::Runtime;
 use runtime::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use runtime::time::{Duration, Timer, sleep};
+use runtime::net::TcpStream;
+use runtime::time::{Duration, Instant, Timer, sleep};
 
 #[test]
 fn data_that_came_during_a_wait_for_writing_is_readable() {
@@ -222,4 +223,63 @@ async fn read_pending(read: &mut (impl AsyncReadExt + Unpin)) -> bool {
     let mut byte = [0];
     let mut reading = read.read(&mut byte);
     poll_fn(|cx| Poll::Ready(Pin::new(&mut reading).poll(cx).is_pending())).await
+}
+
+#[test]
+fn a_direction_taken_back_before_the_letter_of_its_loss_was_read_stays() {
+    run(async {
+        let (near, _far) = narrow_pair().await;
+        let near = Arc::new(near);
+        let (ask, asked) = mpsc::channel::<Interest>();
+        let (tell, told) = mpsc::channel::<()>();
+        let theirs = Arc::clone(&near);
+        let other = thread::spawn(move || {
+            run(async move {
+                let mut waits = Vec::new();
+                while let Ok(interest) = asked.recv() {
+                    let stream = Arc::clone(&theirs);
+                    let mut wait = Box::pin(async move { stream.ready(interest).await });
+                    poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_pending())).await;
+                    waits.push(wait);
+                    tell.send(()).unwrap();
+                }
+            });
+        });
+        let taken = |interest| {
+            ask.send(interest).unwrap();
+            told.recv().unwrap();
+        };
+
+        // Both directions are owned here, under one entry.
+        fill(&near);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        wait_once(&near, both).await;
+        poll_fn(|cx| {
+            taken(Interest::READABLE);
+            let again = &mut Box::pin(near.readable());
+            assert!(again.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        rounds(3).await;
+        taken(Interest::WRITABLE);
+        turned_after(Instant::now()).await;
+
+        // The entry is not another's now.
+        let (listener, address) = common::listen().await;
+        let accept = runtime::spawn(async move { listener.accept().await.is_ok() });
+        runtime::task::yield_now().await;
+        drop(ask);
+        other.join().unwrap();
+        drop(near);
+        let _client = net::TcpStream::connect(address).unwrap();
+        assert!(accept.await.unwrap());
+    });
+}
+
+/// Begins to wait, and gives up.
+async fn wait_once(stream: &TcpStream, interest: Interest) {
+    let mut wait = Box::pin(stream.ready(interest));
+    let is_pending = poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_pending())).await;
+    assert!(is_pending);
 }

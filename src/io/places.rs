@@ -12,12 +12,14 @@
 //!
 //! # Invariants
 //!
-//! 1. An entry is freed by its own reactor only, once every claim on it is released: at once on its
-//!    thread, by letter from elsewhere.
+//! 1. Each word and each guest is one claim on an entry. Claims are made on the entry's thread and released
+//!    once: at once on that thread, by letter from elsewhere. The entry is freed with the last one, by its
+//!    own reactor.
 //! 2. Words change, guests come, and the descriptor joins or leaves epoll sets, only under the lock; so no
-//!    deletion hits a registration that came after it. Words are read without the lock: what a reactor
-//!    finds in its own name is its own until it reads the letter that says otherwise, and that letter
-//!    wakes whoever has begun to wait meanwhile.
+//!    deletion hits a registration that came after it.
+//! 3. Words are read without the lock: what a reactor finds in its own name it may use until it reads the
+//!    letter that says otherwise. That letter makes it forget what its epoll set watched of the descriptor
+//!    and wakes whoever waits, so what still belongs to it is registered anew.
 
 use std::fmt;
 use std::io;
@@ -27,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
-use crate::reactor::source::{Claims, Direction, Directions};
+use crate::reactor::source::{Direction, Directions, Source};
 
 /// How often shared waits may take a direction from a living reactor before they become guests.
 const MAX_TAKEOVERS: u32 = 8;
@@ -108,24 +110,20 @@ impl Places {
             reactor.watch(key, fd, direction.into())?;
             return Ok(key);
         }
-        match home_of(word) {
-            None => self.own(reactor, fd, direction),
-            Some(_) if is_shared && sharing.takeovers() == MAX_TAKEOVERS => {
-                self.visit(reactor, fd, direction, sharing.get_or_insert_default())
-            }
-            Some(home) => {
-                let key = self.own(reactor, fd, direction)?;
-                if is_shared {
-                    sharing.get_or_insert_default().takeovers += 1;
-                }
-                let other = self.word(direction.other()).load(Ordering::Acquire);
-                if other != word && !sharing.is_guest(word) {
-                    home.unwatch(fd);
-                }
-                home.leave(Letter::Release(key_of(word), direction.into()));
-                Ok(key)
-            }
+        let Some(home) = home_of(word) else {
+            return self.own(reactor, fd, direction);
+        };
+        if is_shared && sharing.takeovers() == MAX_TAKEOVERS {
+            return self.visit(reactor, fd, direction, sharing.get_or_insert_default());
         }
+        let key = self.own(reactor, fd, direction)?;
+        if is_shared {
+            sharing.get_or_insert_default().takeovers += 1;
+        }
+        home.unwatch(fd);
+        drop(sharing);
+        home.leave(Letter::Release(key_of(word)));
+        Ok(key)
     }
 
     /// Makes `reactor` the direction's owner; the caller holds the lock.
@@ -137,9 +135,9 @@ impl Places {
             (NOWHERE, Direction::Write) => Directions::BOTH,
             _ => direction.into(),
         };
-        let key = self.claim(reactor, direction, direction.into())?;
+        let key = self.claim(reactor, direction)?;
         if let Err(error) = reactor.watch(key, fd, directions) {
-            reactor.release(key, direction.into());
+            reactor.release(key);
             return Err(error);
         }
         word.store(word_of(reactor, key), Ordering::Release);
@@ -154,9 +152,9 @@ impl Places {
         direction: Direction,
         sharing: &mut Sharing,
     ) -> io::Result<u32> {
-        let key = self.claim(reactor, direction, Claims::GUEST)?;
+        let key = self.claim(reactor, direction)?;
         if let Err(error) = reactor.watch(key, fd, direction.into()) {
-            reactor.release(key, Claims::GUEST);
+            reactor.release(key);
             return Err(error);
         }
         sharing.guests.retain(|&guest| home_of(guest).is_some());
@@ -166,23 +164,20 @@ impl Places {
     }
 
     /// Claims the entry that `reactor` has for the other direction, or else a new one.
-    fn claim(&self, reactor: &Reactor, direction: Direction, claim: Claims) -> io::Result<u32> {
+    fn claim(&self, reactor: &Reactor, direction: Direction) -> io::Result<u32> {
         let other = self.word(direction.other()).load(Ordering::Acquire);
         if other != NOWHERE && reactor_of(other) == reactor.number() {
             let key = key_of(other);
-            if reactor
-                .with_source(key, |source| source.claim(claim))
-                .is_some()
-            {
+            if reactor.with_source(key, Source::claim).is_some() {
                 return Ok(key);
             }
         }
-        reactor.insert_source(claim)
+        reactor.insert_source()
     }
 
     /// Gives all entries back. A descriptor that lives on leaves the epoll sets by `unwatch`.
     pub(super) fn leave(&mut self, current: Option<&Reactor>, unwatch: Option<BorrowedFd<'_>>) {
-        let [read, write] = self
+        let owned = self
             .words
             .each_mut()
             .map(|word| std::mem::take(word.get_mut()));
@@ -191,16 +186,8 @@ impl Places {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         let guests = sharing.0.take().map(|sharing| sharing.guests);
-        let claims = [(read, Claims::READ), (write, Claims::WRITE)];
-        if read == write {
-            release(current, read, Claims::READ.union(Claims::WRITE), unwatch);
-        } else {
-            for (word, claim) in claims {
-                release(current, word, claim, unwatch);
-            }
-        }
-        for word in guests.unwrap_or_default() {
-            release(current, word, Claims::GUEST, unwatch);
+        for word in owned.into_iter().chain(guests.into_iter().flatten()) {
+            release(current, word, unwatch);
         }
     }
 
@@ -230,10 +217,6 @@ impl Shared {
         self.0.as_ref().map_or(&[], |sharing| &sharing.guests)
     }
 
-    fn is_guest(&self, word: u64) -> bool {
-        self.guests().contains(&word)
-    }
-
     /// The key of `reactor`'s entry, if it is a guest.
     fn guest(&self, reactor: &Reactor) -> Option<u32> {
         let mut guests = self.guests().iter();
@@ -254,7 +237,7 @@ fn home_of(word: u64) -> Option<Arc<Home>> {
 }
 
 /// Gives one entry back.
-fn release(current: Option<&Reactor>, word: u64, claims: Claims, unwatch: Option<BorrowedFd<'_>>) {
+fn release(current: Option<&Reactor>, word: u64, unwatch: Option<BorrowedFd<'_>>) {
     if word == NOWHERE {
         return;
     }
@@ -264,12 +247,12 @@ fn release(current: Option<&Reactor>, word: u64, claims: Claims, unwatch: Option
         if let Some(fd) = unwatch {
             reactor.unwatch(fd);
         }
-        reactor.release(key_of(word), claims);
+        reactor.release(key_of(word));
     } else if let Some(home) = Home::find(reactor_of(word)) {
         if let Some(fd) = unwatch {
             home.unwatch(fd);
         }
-        home.leave(Letter::Release(key_of(word), claims));
+        home.leave(Letter::Release(key_of(word)));
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::source::{Claims, Direction, Ticket};
+use super::source::{Direction, Ticket};
 use super::timers;
 use crate::sys::epoll::Epoll;
 
@@ -22,9 +22,9 @@ static HOMES: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
 /// Something that another thread asks of a reactor.
 #[derive(Debug)]
 pub(crate) enum Letter {
-    /// Some do not need a source any more: wake who waits on their behalf, and free the entry if nobody
-    /// needs it.
-    Release(u32, Claims),
+    /// One less needs a source, and the descriptor was taken out of the epoll set: free the entry if
+    /// nobody needs it, and wake who waits, to try again.
+    Release(u32),
     /// A wait has ended.
     CancelWait(u32, Direction, Ticket),
     /// The timer is gone, or has moved: free its entry.

@@ -31,7 +31,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::home::{Home, Letter};
-use self::source::{Claims, Direction, Directions, Source, Ticket, Waiter};
+use self::source::{Direction, Directions, Source, Ticket, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
@@ -61,6 +61,8 @@ pub(crate) struct Reactor {
     /// Room for the wakers of one turn.
     woken: Cell<Vec<Waker>>,
     is_closed: Cell<bool>,
+    /// The warning about the timer descriptor was given and it has not worked since.
+    is_warned: Cell<bool>,
 }
 
 /// What a timer does when it fires.
@@ -89,6 +91,7 @@ impl Reactor {
             armed: Cell::new(UNARMED),
             woken: Cell::default(),
             is_closed: Cell::new(false),
+            is_warned: Cell::new(false),
         })
     }
 
@@ -152,9 +155,12 @@ impl Reactor {
             && deadline < self.armed.get()
         {
             if let Err(error) = self.timer_fd.arm(deadline) {
-                tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
+                if !self.is_warned.replace(true) {
+                    tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
+                }
                 return Wait::Briefly;
             }
+            self.is_warned.set(false);
             self.armed.set(deadline);
         }
         Wait::Forever
@@ -195,7 +201,7 @@ impl Reactor {
         let mut woken = Vec::new();
         for letter in self.home.read() {
             match letter {
-                Letter::Release(key, claims) => self.drop_claims(key, claims, &mut woken),
+                Letter::Release(key) => self.displace(key, &mut woken),
                 Letter::CancelWait(key, direction, ticket) => {
                     self.cancel_wait(key, direction, ticket);
                 }
@@ -239,13 +245,13 @@ impl Reactor {
     /// # Errors
     ///
     /// When the runtime is being dropped.
-    pub(crate) fn insert_source(&self, claims: Claims) -> io::Result<u32> {
+    pub(crate) fn insert_source(&self) -> io::Result<u32> {
         if self.is_closed.get() {
             return Err(ended());
         }
         let generation = self.next_generation.get();
         self.next_generation.set(generation.wrapping_add(1));
-        let source = Source::new(generation, claims);
+        let source = Source::new(generation);
         let key = self.sources.borrow_mut().insert(source);
         Ok(u32::try_from(key).expect("a process has fewer than 2^32 descriptors"))
     }
@@ -255,23 +261,30 @@ impl Reactor {
         self.home.unwatch(fd);
     }
 
-    /// Takes claims on a source back, and frees its entry with the last one; its waiters are forgotten.
-    pub(crate) fn release(&self, key: u32, claims: Claims) {
+    /// Takes one claim on a source back, and frees its entry with the last one; its waiters are forgotten.
+    pub(crate) fn release(&self, key: u32) {
         let mut wakers = Vec::new();
-        self.drop_claims(key, claims, &mut wakers);
+        let mut sources = self.sources.borrow_mut();
+        if let Some(source) = sources.get_mut(key as usize)
+            && source.release()
+        {
+            source.take_waiters(&mut wakers);
+            sources.remove(key as usize);
+        }
+        drop(sources);
         for waker in wakers {
             quiet::quietly(|| drop(waker));
         }
     }
 
-    /// Takes claims on a source back; moves the wakers that waited on their behalf to `woken`.
-    fn drop_claims(&self, key: u32, claims: Claims, woken: &mut Vec<Waker>) {
+    /// Takes one claim back of a source that another thread has taken out of the epoll set.
+    fn displace(&self, key: u32, woken: &mut Vec<Waker>) {
         let mut sources = self.sources.borrow_mut();
-        if let Some(source) = sources.get_mut(key as usize)
-            && source.release(claims, woken)
-        {
-            // No waker is dropped with it: `release` has moved them all.
-            sources.remove(key as usize);
+        if let Some(source) = sources.get_mut(key as usize) {
+            source.forget_watched(woken);
+            if source.release() {
+                sources.remove(key as usize);
+            }
         }
     }
 

@@ -33,29 +33,6 @@ impl Direction {
     }
 }
 
-/// Who needs an entry: the owner of a direction, or a guest beside the owners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Claims(u8);
-
-impl Claims {
-    pub(crate) const READ: Self = Self(1);
-    pub(crate) const WRITE: Self = Self(2);
-    pub(crate) const GUEST: Self = Self(4);
-
-    pub(crate) const fn union(self, others: Self) -> Self {
-        Self(self.0 | others.0)
-    }
-}
-
-impl From<Direction> for Claims {
-    fn from(direction: Direction) -> Self {
-        match direction {
-            Direction::Read => Self::READ,
-            Direction::Write => Self::WRITE,
-        }
-    }
-}
-
 /// A set of directions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Directions(u8);
@@ -108,7 +85,8 @@ const LAST_LIMIT: usize = 4096;
 #[derive(Debug)]
 pub(crate) struct Source {
     generation: u32,
-    claims: Claims,
+    /// How many need the entry: a direction that it owns, or a guest.
+    claims: u32,
     /// What epoll was told to watch.
     watched: Directions,
     /// There may be urgent data, at which reads stop short.
@@ -141,10 +119,10 @@ struct Shared {
 }
 
 impl Source {
-    pub(crate) fn new(generation: u32, claims: Claims) -> Self {
+    pub(crate) fn new(generation: u32) -> Self {
         Self {
             generation,
-            claims,
+            claims: 1,
             watched: Directions::default(),
             is_marked: false,
             read: Side::default(),
@@ -157,22 +135,20 @@ impl Source {
     }
 
     /// Takes note of one more who needs the entry.
-    pub(crate) fn claim(&mut self, claim: Claims) {
-        self.claims = self.claims.union(claim);
+    pub(crate) fn claim(&mut self) {
+        self.claims += 1;
     }
 
-    /// Takes note that some do not need the entry any more, and moves the wakers that wait on their
-    /// behalf to `woken`; true if nobody needs it.
-    pub(crate) fn release(&mut self, claims: Claims, woken: &mut Vec<Waker>) -> bool {
-        self.claims = Claims(self.claims.0 & !claims.0);
-        let is_guest = self.claims.0 & Claims::GUEST.0 != 0;
-        for direction in [Direction::Read, Direction::Write] {
-            let is_owner = self.claims.0 & Claims::from(direction).0 != 0;
-            if !is_owner && !is_guest {
-                self.side_mut(direction).take_waiters(woken);
-            }
-        }
-        self.claims == Claims(0)
+    /// Takes note that one less needs the entry; true if nobody does.
+    pub(crate) fn release(&mut self) -> bool {
+        self.claims -= 1;
+        self.claims == 0
+    }
+
+    /// Takes note that epoll watches nothing any more: whoever waits must try again, and moves to `woken`.
+    pub(crate) fn forget_watched(&mut self, woken: &mut Vec<Waker>) {
+        self.watched = Directions::default();
+        self.take_waiters(woken);
     }
 
     /// Takes note of an event; moves the wakers of whom it concerns to `woken`.
@@ -378,7 +354,7 @@ mod tests {
     }
 
     fn watching(directions: Directions) -> Source {
-        let mut source = Source::new(0, Claims::READ);
+        let mut source = Source::new(0);
         source.watch(directions);
         source
     }
@@ -440,18 +416,23 @@ mod tests {
 
     #[test]
     fn an_entry_is_free_when_its_last_claim_is_released() {
+        let mut source = Source::new(0);
+        source.claim();
+        source.claim();
+        assert!(!source.release());
+        assert!(!source.release());
+        assert!(source.release());
+    }
+
+    #[test]
+    fn whoever_waits_tries_again_when_epoll_watches_nothing_any_more() {
         let mut source = watching(Directions::BOTH);
         let mut woken = Vec::new();
-        source.claim(Claims::WRITE);
         source.wait(Direction::Read, Waiter::Only, waker().1, &mut woken);
-        source.wait(Direction::Write, Waiter::Only, waker().1, &mut woken);
-        assert!(!source.release(Claims::READ, &mut woken));
-        assert_eq!(woken.len(), 1);
-        source.claim(Claims::GUEST);
-        assert!(!source.release(Claims::WRITE, &mut woken));
-        assert_eq!(woken.len(), 1);
-        assert!(source.release(Claims::GUEST, &mut woken));
+        source.wait(Direction::Write, Waiter::Anyone, waker().1, &mut woken);
+        source.forget_watched(&mut woken);
         assert_eq!(woken.len(), 2);
+        assert!(source.is_ready(Direction::Read) && source.is_ready(Direction::Write));
     }
 
     #[test]

@@ -66,7 +66,7 @@ impl Builder {
 
     /// Sets how many events one look at the kernel takes; the rest come with the next look.
     ///
-    /// Each takes 12 bytes of memory. Default 1,024.
+    /// Each takes 12 to 16 bytes of memory. Default 1,024.
     ///
     /// # Panics
     ///

@@ -108,13 +108,20 @@ impl Epoll {
     }
 
     /// Watches `fd` for something else; what is ready already is reported by the next wait.
+    ///
+    /// A description that someone took out of the set comes back.
     pub(crate) fn modify(
         &self,
         fd: BorrowedFd<'_>,
         flags: Flags,
         token: RawToken,
     ) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, fd, flags, token)
+        match self.control(libc::EPOLL_CTL_MOD, fd, flags, token) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                self.control(libc::EPOLL_CTL_ADD, fd, flags, token)
+            }
+            result => result,
+        }
     }
 
     /// Stops watching `fd`.

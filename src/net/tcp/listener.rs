@@ -31,7 +31,8 @@ const REST: Duration = Duration::from_millis(50);
 ///
 /// When the process or the system has run out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`,
 /// `ENOMEM`), accepting rests for 50 ms and tries again; connections that wait in the backlog are served
-/// as soon as there is room, also if no new one arrives. One `tracing` warning is emitted per episode.
+/// as soon as there is room, also if no new one arrives. One `tracing` warning is emitted per episode,
+/// which ends with the next connection that is accepted.
 /// Connections that died before they were accepted (`ECONNABORTED` and the network errors that
 /// `accept(2)` lists) are skipped.
 ///
