@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use common::panics::panic_of;
-use common::{LIMIT, WakeCount, pair_with_std, poll_with, run, within};
+use common::{LIMIT, WakeCount, on_drop, pair_with_std, poll_with, run, within};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use runtime::net::{TcpListener, TcpStream};
@@ -480,6 +480,35 @@ fn a_clone_that_ends_the_task_it_waits_for_loses_no_wake() {
 
         set.spawn(async {});
         assert!(set.join_next().await.is_some());
+    });
+}
+
+#[test]
+fn a_clone_that_ends_the_runtime_of_the_socket_it_waits_for_loses_no_wake() {
+    within(LIMIT, || {
+        let home = Rc::new(RefCell::new(Some(Runtime::new().unwrap())));
+        let inner = Rc::clone(&home);
+        let (hooks, waker) = Hooks::default()
+            .on_clone(move || {
+                let home = inner.take();
+                drop(home);
+            })
+            .waker();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let is_told = Rc::new(Cell::new(false));
+        let told = Rc::clone(&is_told);
+        // It is dropped inside of the runtime, but within no `block_on`.
+        let output = on_drop(move || {
+            let mut accept = Box::pin(listener.accept());
+            let polled = poll_with(&mut accept, &waker);
+            told.set(polled.is_ready() || hooks.wakes.get() > 0);
+        });
+        let handle = home.borrow().as_ref().unwrap().spawn(async { output });
+        home.borrow().as_ref().unwrap().block_on(yield_now());
+        drop(handle);
+        assert!(home.borrow().is_none(), "the clone dropped the runtime");
+        assert!(is_told.get());
     });
 }
 

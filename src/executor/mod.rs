@@ -73,11 +73,11 @@ struct State {
 /// A task in the slab: two words, and the slab adds none.
 struct Slot {
     task: TaskRef,
-    /// The task's id, and [`DUE`] while it is in the queue.
+    /// The task's id, and [`DUE`] while it is due (invariant 1).
     word: u64,
 }
 
-/// The bit of [`Slot::word`] that says that the task is in the queue.
+/// The bit of [`Slot::word`] that says that the task is in the queue, or is being polled.
 const DUE: u64 = 1 << 63;
 
 impl Slot {
@@ -152,7 +152,7 @@ impl Executor {
         self.dropped.get()
     }
 
-    /// The waker of the main future; a new one of each runtime, the same for all its main futures.
+    /// The waker of the main future: the same for all that one runtime ever runs.
     pub(crate) fn main_waker(&self) -> ManuallyDrop<Waker> {
         Address::new(self.number(), MAIN, Generation::of(0)).waker()
     }
@@ -171,7 +171,7 @@ impl Executor {
         let id = self.ids.next();
         let (task, joinable) = task::new(future);
         if self.is_closed.get() {
-            self.finish(&task, id);
+            self.finish(&task, id, None);
             let (slot, home) = (MAIN, HomeId::NONE);
             return JoinHandle::new(joinable, Identity { id, slot, home });
         }
@@ -200,7 +200,7 @@ impl Executor {
 
     #[cold]
     fn overflow(&self, task: &TaskRef, id: Id) -> ! {
-        self.finish(task, id);
+        self.finish(task, id, None);
         panic!("a runtime holds at most {} tasks", MAX_SLOTS - 1);
     }
 
@@ -356,7 +356,7 @@ impl Executor {
     /// Ends a task and lets go of it.
     fn retire(&self, slot: u32, task: &TaskRef) {
         let tenant = self.state.borrow_mut().tasks.remove(key_of(slot));
-        self.finish(task, tenant.id());
+        self.finish(task, tenant.id(), None);
     }
 
     /// Gives the panic that ended a poll to the task's handle, or to the caller if it was the main
@@ -368,19 +368,16 @@ impl Executor {
         if address == Address::NOBODY {
             resume_unwind(payload);
         }
-        let slot = address.slot();
-        let tenant = self.state.borrow_mut().tasks.remove(key_of(slot));
-        let before = self.dropped.replace(Some(tenant.id()));
-        tenant.task.fail(payload);
-        self.dropped.set(before);
-        self.finish(&tenant.task, tenant.id());
+        let key = key_of(address.slot());
+        let tenant = self.state.borrow_mut().tasks.remove(key);
+        self.finish(&tenant.task, tenant.id(), Some(payload));
     }
 
-    /// Ends a task that no slot holds any more.
+    /// Ends a task that no slot holds any more, and whose poll may have panicked.
     #[inline]
-    fn finish(&self, task: &TaskRef, id: Id) {
+    fn finish(&self, task: &TaskRef, id: Id, panic: Option<Payload>) {
         let before = self.dropped.replace(Some(id));
-        task.finish();
+        task.finish(panic);
         self.dropped.set(before);
     }
 
@@ -398,7 +395,7 @@ impl Executor {
                 continue;
             }
             self.budget.refill();
-            self.finish(&tenant.task, tenant.id());
+            self.finish(&tenant.task, tenant.id(), None);
         }
         self.state.borrow_mut().queue.clear();
         self.main_is_due.set(false);

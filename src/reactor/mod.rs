@@ -344,11 +344,13 @@ impl Reactor {
         if self.with_source(key, is_waiting) == Some(true) {
             return;
         }
-        let waker = waker.clone();
+        let mut waker = Some(waker.clone());
         let mut overflow = Vec::new();
         let replaced = self.with_source(key, |source| {
-            source.wait(direction, waiter, waker, &mut overflow)
+            source.wait(direction, waiter, waker.take()?, &mut overflow)
         });
+        // Where the clone, which is foreign code, has closed the reactor, there is nothing to wait for.
+        overflow.extend(waker);
         quiet::wake_all(&mut overflow);
         if let Some(Some(replaced)) = replaced {
             quiet::quietly(|| drop(replaced));

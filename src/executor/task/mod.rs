@@ -134,7 +134,7 @@ impl TaskRef {
         self.header().is_aborted.get()
     }
 
-    /// Polls the future; a panic of its poll goes to the caller, who then calls [`TaskRef::fail`].
+    /// Polls the future; a panic of its poll goes to the caller, who gives it to [`TaskRef::finish`].
     #[inline]
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<()> {
         debug_assert!(
@@ -146,11 +146,6 @@ impl TaskRef {
         unsafe { (self.header().vtable.poll)(self.0, &mut cx) }
     }
 
-    /// Drops the future, whose poll panicked.
-    pub(crate) fn fail(&self, payload: Payload) {
-        self.end(Some(payload));
-    }
-
     #[inline]
     fn end(&self, panic: Option<Payload>) {
         if !self.is_finished() {
@@ -159,10 +154,11 @@ impl TaskRef {
         }
     }
 
-    /// Ends the task: drops the future if it is still there, then tells whoever waits.
+    /// Ends the task: drops the future if it is still there, because its poll ended with `panic` or because
+    /// it is cancelled, then tells whoever waits.
     #[inline]
-    pub(crate) fn finish(&self) {
-        self.end(None);
+    pub(crate) fn finish(&self, panic: Option<Payload>) {
+        self.end(panic);
         if !self.header().is_joinable.get() {
             self.drop_result();
         }
