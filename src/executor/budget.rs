@@ -8,21 +8,25 @@ use std::task::{Context, Poll};
 /// How many units a task may consume in one poll unless the builder says otherwise.
 pub(crate) const DEFAULT: u32 = 128;
 
-/// Stands for a budget that never runs out.
-const UNLIMITED: u32 = u32::MAX;
+/// How many bytes cost one unit of the budget.
+const BYTES_PER_UNIT: usize = 256;
+
+/// A budget that no poll could use up.
+const UNLIMITED: i64 = i64::MAX / 2;
 
 /// The units that the running task has left.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    left: Cell<u32>,
-    per_poll: u32,
+    /// Not positive once the last operation has used it up.
+    left: Cell<i64>,
+    per_poll: i64,
 }
 
 impl Budget {
     pub(crate) fn new(per_poll: u32) -> Self {
         Self {
-            left: Cell::new(per_poll),
-            per_poll: per_poll.min(UNLIMITED - 1),
+            left: Cell::new(per_poll.into()),
+            per_poll: per_poll.into(),
         }
     }
 
@@ -35,7 +39,7 @@ impl Budget {
     /// Lets the task go on while units are left; else yields, and the task runs again in its turn.
     #[inline]
     pub(crate) fn poll_proceed(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.left.get() == 0 {
+        if self.left.get() <= 0 {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -45,15 +49,20 @@ impl Budget {
     /// Takes `units` for an operation that made progress.
     #[inline]
     pub(crate) fn charge(&self, units: u32) {
-        let left = self.left.get();
-        if left != UNLIMITED {
-            self.left.set(left.saturating_sub(units));
-        }
+        self.left.set(self.left.get() - i64::from(units));
+    }
+
+    /// Takes what it costs to have moved so many bytes: a unit for the call, and one for each
+    /// [`BYTES_PER_UNIT`].
+    #[inline]
+    pub(crate) fn charge_transfer(&self, bytes: usize) {
+        let for_bytes = i64::try_from(bytes / BYTES_PER_UNIT).expect("a quotient is smaller");
+        self.left.set(self.left.get() - 1 - for_bytes);
     }
 
     /// Lifts the limit while `call` runs.
     pub(crate) fn unconstrained<R>(&self, call: impl FnOnce() -> R) -> R {
-        struct Restore<'a>(&'a Cell<u32>, u32);
+        struct Restore<'a>(&'a Cell<i64>, i64);
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
                 self.0.set(self.1);

@@ -236,7 +236,7 @@ impl Identity {
         if task.abort()
             && let Some(number) = local::number(self.home)
         {
-            let generation = Generation::of(self.id.0.get());
+            let generation = Generation::of(self.id);
             Address::new(number, self.slot, generation).wake();
         }
     }

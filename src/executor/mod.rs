@@ -73,27 +73,13 @@ struct State {
 /// A task in the slab: two words, and the slab adds none.
 struct Slot {
     task: TaskRef,
-    /// The task's id, and [`DUE`] while it is due (invariant 1).
-    word: u64,
+    id: Id,
 }
-
-/// The bit of [`Slot::word`] that says that the task is in the queue, or is being polled.
-const DUE: u64 = 1 << 63;
 
 impl Slot {
     #[inline]
-    fn is_due(&self) -> bool {
-        self.word & DUE != 0
-    }
-
-    #[inline]
-    fn id(&self) -> Id {
-        Id::new(self.word & !DUE)
-    }
-
-    #[inline]
     fn generation(&self) -> Generation {
-        Generation::of(self.word)
+        Generation::of(self.id)
     }
 }
 
@@ -147,14 +133,14 @@ impl Executor {
         let polled = self.running.get();
         if polled != Address::NOBODY {
             let state = self.state.borrow();
-            return state.tasks.get(key_of(polled.slot())).map(Slot::id);
+            return Some(state.tasks.get(key_of(polled.slot()))?.id);
         }
         self.dropped.get()
     }
 
     /// The waker of the main future: the same for all that one runtime ever runs.
     pub(crate) fn main_waker(&self) -> ManuallyDrop<Waker> {
-        Address::new(self.number(), MAIN, Generation::of(0)).waker()
+        Address::new(self.number(), MAIN, Generation::MAIN).waker()
     }
 
     /// Adds a task, due at the end of the queue.
@@ -187,10 +173,7 @@ impl Executor {
             drop(state);
             self.overflow(&task, id);
         };
-        entry.insert(Slot {
-            task,
-            word: id.0.get() | DUE,
-        });
+        entry.insert(Slot { task, id });
         state.queue.push(slot);
         if slot >= self.reserved.get() {
             self.reserve(slot);
@@ -217,18 +200,14 @@ impl Executor {
         Address::new(self.number(), slot, generation)
     }
 
-    /// Notes a wake of the task that is being polled; false if `address` is another's.
+    /// Makes a task of this executor due, unless it is due already or gone; the task that is being polled
+    /// becomes due when its poll ends.
     #[inline]
-    fn rewake(&self, address: Address) -> bool {
-        let is_running = address == self.running.get();
-        if is_running {
-            self.is_rewoken.set(true);
-        }
-        is_running
-    }
-
-    /// Makes a task of this executor due, unless it is due already or gone.
     fn wake(&self, address: Address) {
+        if address == self.running.get() {
+            self.is_rewoken.set(true);
+            return;
+        }
         self.wake_slot(address.slot(), |tenant| {
             tenant.generation() == address.generation()
         });
@@ -241,11 +220,11 @@ impl Executor {
             return self.wake_main();
         }
         let state = &mut *self.state.borrow_mut();
-        if let Some(tenant) = state.tasks.get_mut(key_of(slot))
-            && !tenant.is_due()
+        if let Some(tenant) = state.tasks.get(key_of(slot))
             && is_meant(tenant)
+            && !tenant.task.is_due()
         {
-            tenant.word |= DUE;
+            tenant.task.set_due(true);
             state.queue.push(slot);
         }
     }
@@ -321,7 +300,7 @@ impl Executor {
                 return Some((slot, None));
             }
             if let Some(tenant) = state.tasks.get(key_of(slot))
-                && tenant.is_due()
+                && tenant.task.is_due()
             {
                 return Some((slot, Some((tenant.task.clone(), tenant.generation()))));
             }
@@ -341,22 +320,14 @@ impl Executor {
         } else if is_rewoken {
             self.state.borrow_mut().queue.push(slot);
         } else {
-            self.rest(slot);
-        }
-    }
-
-    /// Marks the task in `slot`, which was polled, as not due.
-    #[inline]
-    fn rest(&self, slot: u32) {
-        if let Some(tenant) = self.state.borrow_mut().tasks.get_mut(key_of(slot)) {
-            tenant.word &= !DUE;
+            task.set_due(false);
         }
     }
 
     /// Ends a task and lets go of it.
     fn retire(&self, slot: u32, task: &TaskRef) {
         let tenant = self.state.borrow_mut().tasks.remove(key_of(slot));
-        self.finish(task, tenant.id(), None);
+        self.finish(task, tenant.id, None);
     }
 
     /// Gives the panic that ended a poll to the task's handle, or to the caller if it was the main
@@ -370,7 +341,7 @@ impl Executor {
         }
         let key = key_of(address.slot());
         let tenant = self.state.borrow_mut().tasks.remove(key);
-        self.finish(&tenant.task, tenant.id(), Some(payload));
+        self.finish(&tenant.task, tenant.id, Some(payload));
     }
 
     /// Ends a task that no slot holds any more, and whose poll may have panicked.
@@ -395,7 +366,7 @@ impl Executor {
                 continue;
             }
             self.budget.refill();
-            self.finish(&tenant.task, tenant.id(), None);
+            self.finish(&tenant.task, tenant.id, None);
         }
         self.state.borrow_mut().queue.clear();
         self.main_is_due.set(false);

@@ -17,6 +17,7 @@ use std::mem::ManuallyDrop;
 use std::ptr;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
+use super::join::Id;
 use super::{local, remote};
 
 const SLOT_BITS: u32 = 24;
@@ -59,13 +60,6 @@ impl Address {
     /// Makes the task due; on the wrong thread, or late, that is allowed too.
     #[inline]
     pub(crate) fn wake(self) {
-        if !local::with(|current| current.is_some_and(|executor| executor.rewake(self))) {
-            self.wake_other();
-        }
-    }
-
-    /// Makes a task due that is not the running one.
-    fn wake_other(self) {
         let is_ours = local::with(|current| match current {
             Some(executor) if executor.number() == self.runtime() => {
                 executor.wake(self);
@@ -97,13 +91,16 @@ impl Address {
 pub(crate) struct Generation(u32);
 
 impl Generation {
+    /// The main future's.
+    pub(crate) const MAIN: Self = Self(0);
+
     #[expect(
         clippy::cast_possible_truncation,
         reason = "`usize` has 64 bits, or the crate does not compile"
     )]
     #[inline]
-    pub(crate) fn of(id: u64) -> Self {
-        Self(low_bits(id as usize, GENERATION_BITS))
+    pub(crate) fn of(id: Id) -> Self {
+        Self(low_bits(id.0.get() as usize, GENERATION_BITS))
     }
 }
 

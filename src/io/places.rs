@@ -34,8 +34,10 @@ use crate::reactor::source::{Direction, Directions, Source};
 /// How often shared waits may take a direction from a living reactor before they become guests.
 const MAX_TAKEOVERS: u32 = 8;
 
-/// Stands for "registered nowhere".
+/// Stands for "registered nowhere". Reactors are numbered from 1, so no reactor finds itself in it.
 const NOWHERE: u64 = 0;
+/// Stands for the same, after a short read: the next one need not try before it registers.
+const DRAINED: u64 = 1;
 
 /// The reactors and keys of one descriptor.
 #[derive(Default)]
@@ -64,6 +66,8 @@ struct Sharing {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Here(u32),
+    /// With none, and the last read found less than it had room for.
+    Drained,
     /// With another reactor, or with none.
     Elsewhere,
 }
@@ -73,15 +77,33 @@ impl Places {
     #[inline]
     pub(super) fn find(&self, reactor: &Reactor, direction: Direction) -> Place {
         let word = self.word(direction).load(Ordering::Acquire);
-        if word != NOWHERE && reactor_of(word) == reactor.number() {
+        if reactor_of(word) == reactor.number() {
             return Place::Here(key_of(word));
         }
-        if self.is_shared.load(Ordering::Acquire)
-            && let Some(key) = self.lock().guest(reactor)
-        {
-            return Place::Here(key);
+        if word == DRAINED {
+            return Place::Drained;
+        }
+        if self.is_shared.load(Ordering::Acquire) {
+            return self.find_guest(reactor);
         }
         Place::Elsewhere
+    }
+
+    /// Takes note of a short transfer where nothing is registered. (After a short write it is not worth
+    /// much: the kernel sends on meanwhile.)
+    pub(super) fn on_short(&self, direction: Direction) {
+        if direction == Direction::Read {
+            let word = self.word(direction);
+            let _ = word.compare_exchange(NOWHERE, DRAINED, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn find_guest(&self, reactor: &Reactor) -> Place {
+        match self.lock().guest(reactor) {
+            Some(key) => Place::Here(key),
+            None => Place::Elsewhere,
+        }
     }
 
     /// Sees to it that `reactor` watches the direction; returns its key.
@@ -104,6 +126,10 @@ impl Places {
         }
         let mut sharing = self.lock();
         let word = self.word(direction).load(Ordering::Acquire);
+        if word == DRAINED {
+            // If registering fails, the operation is to be tried.
+            self.word(direction).store(NOWHERE, Ordering::Relaxed);
+        }
         if let Place::Here(key) = place
             && (word == word_of(reactor, key) || sharing.guest(reactor) == Some(key))
         {
@@ -166,7 +192,7 @@ impl Places {
     /// Claims the entry that `reactor` has for the other direction, or else a new one.
     fn claim(&self, reactor: &Reactor, direction: Direction) -> io::Result<u32> {
         let other = self.word(direction.other()).load(Ordering::Acquire);
-        if other != NOWHERE && reactor_of(other) == reactor.number() {
+        if reactor_of(other) == reactor.number() {
             let key = key_of(other);
             if reactor.with_source(key, Source::claim).is_some() {
                 return Ok(key);
@@ -233,12 +259,12 @@ impl fmt::Debug for Places {
 
 /// The home of the reactor that a word names, if that is alive.
 fn home_of(word: u64) -> Option<Arc<Home>> {
-    (word != NOWHERE).then(|| Home::find(reactor_of(word)))?
+    is_registered(word).then(|| Home::find(reactor_of(word)))?
 }
 
 /// Gives one entry back.
 fn release(current: Option<&Reactor>, word: u64, unwatch: Option<BorrowedFd<'_>>) {
-    if word == NOWHERE {
+    if !is_registered(word) {
         return;
     }
     if let Some(reactor) = current
@@ -254,6 +280,10 @@ fn release(current: Option<&Reactor>, word: u64, unwatch: Option<BorrowedFd<'_>>
         }
         home.leave(Letter::Release(key_of(word)));
     }
+}
+
+fn is_registered(word: u64) -> bool {
+    word != NOWHERE && word != DRAINED
 }
 
 /// A reactor's number and one of its keys.

@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //!
-//! 1. The operation is tried first; only `EAGAIN` leads to waiting, and the first wait registers.
+//! 1. The operation is tried first; only `EAGAIN`, or a short read before, leads to waiting, and the first
+//!    wait registers.
 //! 2. Where the descriptor may live on (it was lent, or handed in from outside, or is handed out), it is
 //!    taken out of the epoll set by hand; where not, closing it does that.
 
@@ -24,9 +25,6 @@ use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Ticket, Waiter};
 use crate::runtime::context;
-
-/// How many bytes cost one unit of the budget.
-const BYTES_PER_UNIT: usize = 4096;
 
 /// A nonblocking descriptor, registered with the reactor of the runtime that last waited for it.
 pub(crate) struct Registered {
@@ -150,34 +148,57 @@ impl Registered {
             let reactor = &current.reactor;
             ready!(budget.poll_proceed(cx));
             let place = self.places.find(reactor, direction);
-            if let Place::Here(key) = place
-                && !is_ready(reactor, key, direction)
-            {
+            let drained = match place {
+                Place::Here(key) => (!reactor.is_ready(key, direction)).then_some(key),
+                Place::Drained => self.settle(reactor, direction, &wait_as).ok(),
+                Place::Elsewhere => None,
+            };
+            if let Some(key) = drained {
                 wait_here(reactor, key, direction, wait_as, cx.waker());
                 return Poll::Pending;
             }
-            let result = operation(self.fd());
-            if is_would_block(&result) {
-                let key = self.settle(reactor, direction, &wait_as)?;
-                reactor.with_source(key, |source| source.on_would_block(direction));
-                wait_here(reactor, key, direction, wait_as, cx.waker());
-                return Poll::Pending;
-            }
-            let progress = match result {
+            let progress = match operation(self.fd()) {
                 Ok(progress) => progress,
                 Err(error) => {
-                    budget.charge(1);
-                    return Poll::Ready(Err(error));
+                    return self
+                        .poll_after(error, current, direction, wait_as, cx.waker())
+                        .map(Err);
                 }
             };
-            budget.charge(units(progress.bytes));
-            if let Place::Here(key) = place
-                && progress.is_short
-            {
-                reactor.with_source(key, |source| source.on_short(direction));
+            budget.charge_transfer(progress.bytes);
+            if progress.is_short {
+                match place {
+                    Place::Here(key) => reactor.on_short(key, direction),
+                    _ => self.places.on_short(direction),
+                }
             }
             Poll::Ready(Ok(progress.value))
         })
+    }
+
+    /// Waits after an operation has said `WouldBlock`; other errors are the caller's.
+    #[inline(never)]
+    fn poll_after(
+        &self,
+        error: io::Error,
+        current: &context::Context,
+        direction: Direction,
+        wait_as: WaitAs<'_>,
+        waker: &Waker,
+    ) -> Poll<io::Error> {
+        let reactor = &current.reactor;
+        if error.kind() != io::ErrorKind::WouldBlock {
+            current.executor.budget().charge(1);
+            return Poll::Ready(error);
+        }
+        match self.settle(reactor, direction, &wait_as) {
+            Ok(key) => {
+                reactor.with_source(key, |source| source.on_would_block(direction));
+                wait_here(reactor, key, direction, wait_as, waker);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(error),
+        }
     }
 
     /// Waits until the direction is ready, without trying anything.
@@ -191,7 +212,7 @@ impl Registered {
             let reactor = &current.reactor;
             ready!(current.executor.budget().poll_proceed(cx));
             let key = self.settle(reactor, direction, &wait_as)?;
-            if is_ready(reactor, key, direction) {
+            if reactor.is_ready(key, direction) {
                 current.executor.budget().charge(1);
                 return Poll::Ready(Ok(()));
             }
@@ -233,8 +254,8 @@ impl Registered {
     /// Whether trying is worth it; where nothing is known, it is.
     fn may_be_ready(&self, reactor: Option<&Reactor>, direction: Direction) -> bool {
         reactor.is_none_or(|reactor| match self.places.find(reactor, direction) {
-            Place::Here(key) => is_ready(reactor, key, direction),
-            Place::Elsewhere => true,
+            Place::Here(key) => reactor.is_ready(key, direction),
+            Place::Drained | Place::Elsewhere => true,
         })
     }
 
@@ -357,6 +378,7 @@ impl<F> Drop for Shared<F> {
 }
 
 /// Waits for an event of an entry of this reactor.
+#[inline]
 fn wait_here(
     reactor: &Reactor,
     key: u32,
@@ -367,20 +389,23 @@ fn wait_here(
     let waiter = match wait_as {
         WaitAs::Only => Waiter::Only,
         WaitAs::Anyone => Waiter::Anyone,
-        WaitAs::Ticket(slot) => {
-            let word = word_of(reactor, key);
-            let ticket = match *slot {
-                Some((before, ticket)) if before == word => ticket,
-                _ => {
-                    cancel(direction, slot);
-                    reactor.ticket()
-                }
-            };
-            *slot = Some((word, ticket));
-            Waiter::Ticket(ticket)
-        }
+        WaitAs::Ticket(slot) => Waiter::Ticket(ticket(reactor, key, direction, slot)),
     };
     reactor.wait_for(key, direction, waiter, waker);
+}
+
+/// The ticket in the slot, if it was drawn for this entry; else a new one.
+fn ticket(reactor: &Reactor, key: u32, direction: Direction, slot: &mut TicketSlot) -> Ticket {
+    let word = word_of(reactor, key);
+    match *slot {
+        Some((before, ticket)) if before == word => ticket,
+        _ => {
+            cancel(direction, slot);
+            let ticket = reactor.ticket();
+            *slot = Some((word, ticket));
+            ticket
+        }
+    }
 }
 
 /// Ends a wait that has a ticket, wherever it was drawn.
@@ -400,21 +425,6 @@ fn cancel(direction: Direction, slot: &mut TicketSlot) {
     });
 }
 
-/// Whether an operation is worth trying; an entry of a closed reactor lets it try.
-#[inline]
-fn is_ready(reactor: &Reactor, key: u32, direction: Direction) -> bool {
-    reactor
-        .with_source(key, |source| source.is_ready(direction))
-        .unwrap_or(true)
-}
-
 fn is_would_block<R>(result: &io::Result<R>) -> bool {
     matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-}
-
-/// What a transfer costs.
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes / BYTES_PER_UNIT)
-        .unwrap_or(u32::MAX - 1)
-        .saturating_add(1)
 }

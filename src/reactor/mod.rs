@@ -31,7 +31,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::home::{Home, Letter};
-use self::source::{Direction, Directions, Source, Ticket, Waiter};
+use self::source::{Direction, Directions, Dismissed, Source, Ticket, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
@@ -50,6 +50,8 @@ const UNARMED: u64 = u64::MAX;
 /// Waits for descriptors and deadlines on behalf of one runtime.
 pub(crate) struct Reactor {
     home: Arc<Home>,
+    /// The home's, where the hot path need not follow a pointer.
+    number: u32,
     sources: RefCell<Slab<Source>>,
     next_generation: Cell<u32>,
     next_ticket: Cell<u64>,
@@ -80,8 +82,10 @@ impl Reactor {
         let timer_fd = TimerFd::new()?;
         epoll.add(bell.as_fd(), Flags::IN.union(Flags::ET), BELL)?;
         epoll.add(timer_fd.as_fd(), Flags::IN.union(Flags::ET), ALARM)?;
+        let home = Home::open(epoll, waker);
         Ok(Self {
-            home: Home::open(epoll, waker),
+            number: home.number(),
+            home,
             sources: RefCell::default(),
             next_generation: Cell::new(0),
             next_ticket: Cell::new(0),
@@ -96,8 +100,9 @@ impl Reactor {
     }
 
     /// Names this reactor among all that ever were in this process.
+    #[inline]
     pub(crate) fn number(&self) -> u32 {
-        self.home.number()
+        self.number
     }
 
     /// Takes kernel events, waiting for one if `wait` says so, then wakes the tasks they concern.
@@ -338,22 +343,33 @@ impl Reactor {
         self.sources.borrow_mut().get_mut(key as usize).map(call)
     }
 
+    /// Whether an operation is worth trying; for a source of a closed reactor it is.
+    #[inline]
+    pub(crate) fn is_ready(&self, key: u32, direction: Direction) -> bool {
+        self.with_source(key, |source| source.is_ready(direction))
+            .unwrap_or(true)
+    }
+
+    /// Takes note that an operation moved less than it could have.
+    #[inline]
+    pub(crate) fn on_short(&self, key: u32, direction: Direction) {
+        self.with_source(key, |source| source.on_short(direction));
+    }
+
     /// Lets `waiter` wait for the next event of a direction.
+    #[inline]
     pub(crate) fn wait_for(&self, key: u32, direction: Direction, waiter: Waiter, waker: &Waker) {
-        let is_waiting = |source: &mut Source| source.is_waiting(direction, waiter, waker);
-        if self.with_source(key, is_waiting) == Some(true) {
-            return;
-        }
-        let mut waker = Some(waker.clone());
-        let mut overflow = Vec::new();
-        let replaced = self.with_source(key, |source| {
-            source.wait(direction, waiter, waker.take()?, &mut overflow)
-        });
-        // Where the clone, which is foreign code, has closed the reactor, there is nothing to wait for.
-        overflow.extend(waker);
-        quiet::wake_all(&mut overflow);
-        if let Some(Some(replaced)) = replaced {
-            quiet::quietly(|| drop(replaced));
+        let waker = waker.clone();
+        let mut sources = self.sources.borrow_mut();
+        let Some(source) = sources.get_mut(key as usize) else {
+            // The clone, which is foreign code, has closed the reactor: there is nothing to wait for.
+            drop(sources);
+            return quiet::quietly(|| waker.wake());
+        };
+        let left = source.wait(direction, waiter, waker);
+        drop(sources);
+        if let Some(left) = left {
+            dismiss(left);
         }
     }
 
@@ -420,6 +436,14 @@ impl fmt::Debug for Reactor {
             .field("number", &self.number())
             .field("sources", &self.sources.borrow().len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Ends the waits of wakers that a source has let go.
+fn dismiss(left: Dismissed) {
+    match left {
+        Dismissed::Replaced(waker) => quiet::quietly(|| drop(waker)),
+        Dismissed::ToBeWoken(mut wakers) => quiet::wake_all(&mut wakers),
     }
 }
 

@@ -13,6 +13,7 @@
 //! 4. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::task::Waker;
 
 use crate::sys::epoll::Flags;
@@ -29,6 +30,14 @@ impl Direction {
         match self {
             Self::Read => Self::Write,
             Self::Write => Self::Read,
+        }
+    }
+
+    /// What epoll must watch for.
+    fn interest(self) -> Flags {
+        match self {
+            Self::Read => Flags::IN.union(Flags::PRI).union(Flags::RDHUP),
+            Self::Write => Flags::OUT,
         }
     }
 }
@@ -72,6 +81,15 @@ pub(crate) enum Waiter {
     Ticket(Ticket),
 }
 
+/// Wakers that wait no longer.
+#[derive(Debug)]
+pub(crate) enum Dismissed {
+    /// Another waker of the same waiter is there.
+    Replaced(Waker),
+    /// They may still wait, but were too many to keep.
+    ToBeWoken(Vec<Waker>),
+}
+
 /// Names one wait among all of a reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(super) u64);
@@ -86,26 +104,30 @@ const LAST_LIMIT: usize = 4096;
 pub(crate) struct Source {
     generation: u32,
     /// How many need the entry: a direction that it owns, or a guest.
-    claims: u32,
+    claims: u16,
     /// What epoll was told to watch.
     watched: Directions,
     /// There may be urgent data, at which reads stop short.
     is_marked: bool,
-    read: Side,
-    write: Side,
+    /// Reading and writing.
+    sides: [Side; 2],
+    /// The waiters of descriptors that several users share: most have none.
+    shared: Option<Box<[Shared; 2]>>,
 }
+
+/// One cache line is what an event touches.
+const _: () = assert!(size_of::<Source>() == 64);
 
 /// One direction of a source.
 #[derive(Debug, Default)]
 struct Side {
-    /// An event said so, and no operation has seen the end since.
-    is_ready: bool,
+    /// Epoll watches it, and no event has come since an operation saw the end: it is not worth trying.
+    is_drained: bool,
     /// The peer hung up, or the descriptor failed, for good.
     is_final: bool,
     /// The operation failed for want of resources and is to be retried later.
     is_backing_off: bool,
     only: Option<Waker>,
-    shared: Option<Box<Shared>>,
 }
 
 /// The waiters of a direction that several users share.
@@ -125,8 +147,8 @@ impl Source {
             claims: 1,
             watched: Directions::default(),
             is_marked: false,
-            read: Side::default(),
-            write: Side::default(),
+            sides: Default::default(),
+            shared: None,
         }
     }
 
@@ -147,7 +169,7 @@ impl Source {
 
     /// Takes note that epoll watches nothing any more: whoever waits must try again, and moves to `woken`.
     pub(crate) fn forget_watched(&mut self, woken: &mut Vec<Waker>) {
-        self.watched = Directions::default();
+        self.watch(Directions::default());
         self.take_waiters(woken);
     }
 
@@ -156,25 +178,28 @@ impl Source {
         const GONE: Flags = Flags::HUP.union(Flags::ERR);
         const READ_GONE: Flags = GONE.union(Flags::RDHUP);
         const READABLE: Flags = READ_GONE.union(Flags::IN).union(Flags::PRI);
-        self.is_marked |= event.intersects(Flags::PRI);
+        if event.intersects(Flags::PRI) {
+            self.is_marked = true;
+        }
         if event.intersects(READABLE) {
-            self.read.on_ready(event.intersects(READ_GONE), woken);
+            self.on_ready(Direction::Read, event.intersects(READ_GONE), woken);
         }
         if event.intersects(Flags::OUT.union(GONE)) {
-            self.write.on_ready(event.intersects(GONE), woken);
+            self.on_ready(Direction::Write, event.intersects(GONE), woken);
         }
     }
 
     /// Takes note that an operation found nothing: the direction is not ready until the next event.
     pub(crate) fn on_would_block(&mut self, direction: Direction) {
-        self.side_mut(direction).is_ready = false;
+        self.side_mut(direction).is_drained = self.watches(direction);
     }
 
     /// Takes note that an operation moved less than it could have.
     pub(crate) fn on_short(&mut self, direction: Direction) {
         let is_marked = self.is_marked && direction == Direction::Read;
-        let side = self.side_mut(direction);
-        side.is_ready &= side.is_final || is_marked;
+        if !is_marked && !self.is_final(direction) {
+            self.on_would_block(direction);
+        }
     }
 
     /// Takes note that an operation must rest until [`Source::resume`].
@@ -184,16 +209,15 @@ impl Source {
 
     /// Ends a rest: the direction counts as ready, its waiters move to `woken`.
     pub(crate) fn resume(&mut self, direction: Direction, woken: &mut Vec<Waker>) {
-        let side = self.side_mut(direction);
-        side.is_backing_off = false;
-        let is_final = side.is_final;
-        side.on_ready(is_final, woken);
+        self.side_mut(direction).is_backing_off = false;
+        self.on_ready(direction, false, woken);
     }
 
     /// Whether the operation is worth trying.
+    #[inline]
     pub(crate) fn is_ready(&self, direction: Direction) -> bool {
         let side = self.side(direction);
-        !side.is_backing_off && (side.is_ready || !self.watches(direction))
+        !side.is_drained && !side.is_backing_off
     }
 
     /// Whether the direction was closed for good, by the peer or by an error.
@@ -215,110 +239,106 @@ impl Source {
     /// A direction that is newly watched is not ready until an event says so.
     pub(crate) fn watch(&mut self, directions: Directions) -> Flags {
         let mut interest = Flags::ET;
-        if directions.contains(Directions::READ) {
-            self.read.is_ready &= self.watched.contains(Directions::READ);
-            interest = interest
-                .union(Flags::IN)
-                .union(Flags::PRI)
-                .union(Flags::RDHUP);
-        }
-        if directions.contains(Directions::WRITE) {
-            self.write.is_ready &= self.watched.contains(Directions::WRITE);
-            interest = interest.union(Flags::OUT);
+        for direction in [Direction::Read, Direction::Write] {
+            let is_new = !self.watches(direction);
+            let side = self.side_mut(direction);
+            if directions.contains(direction.into()) {
+                side.is_drained |= is_new;
+                interest = interest.union(direction.interest());
+            } else {
+                side.is_drained = false;
+            }
         }
         self.watched = directions;
         interest
     }
 
-    /// Whether `waiter` waits already, with a waker like `waker`.
-    pub(crate) fn is_waiting(&self, direction: Direction, waiter: Waiter, waker: &Waker) -> bool {
-        let side = self.side(direction);
-        let shared = side.shared.as_ref();
-        let is_same = |known: &Waker| known.will_wake(waker);
-        match waiter {
-            Waiter::Only => side.only.as_ref().is_some_and(is_same),
-            Waiter::Anyone => shared.is_some_and(|shared| shared.others.iter().any(is_same)),
-            Waiter::Ticket(ticket) => {
-                shared.is_some_and(|shared| shared.tickets.get(&ticket).is_some_and(is_same))
-            }
-        }
-    }
-
-    /// Lets `waiter` wait with `waker`; returns the waker that this replaces.
+    /// Lets `waiter` wait with `waker`; returns the wakers that no longer wait.
     ///
-    /// When too many gather who cannot say whether they still wait, all of them move to `overflow`, to
-    /// be woken: those that do still wait will come back.
+    /// When too many gather who cannot say whether they still wait, all of them go: those that do still
+    /// wait will come back.
+    #[inline]
     pub(crate) fn wait(
         &mut self,
         direction: Direction,
         waiter: Waiter,
         waker: Waker,
-        overflow: &mut Vec<Waker>,
-    ) -> Option<Waker> {
-        let side = self.side_mut(direction);
+    ) -> Option<Dismissed> {
         match waiter {
-            Waiter::Only => side.only.replace(waker),
-            Waiter::Ticket(ticket) => {
-                let shared = side.shared.get_or_insert_default();
-                shared.tickets.insert(ticket, waker)
-            }
-            Waiter::Anyone => {
-                let shared = side.shared.get_or_insert_default();
-                if shared.others.len() >= shared.limit {
-                    overflow.append(&mut shared.others);
-                    shared.limit = (shared.limit * 2).min(LAST_LIMIT);
-                }
-                shared.others.push(waker);
-                None
-            }
+            Waiter::Only => self.side_mut(direction).only.replace(waker),
+            Waiter::Ticket(ticket) => self.shared_mut(direction).tickets.insert(ticket, waker),
+            Waiter::Anyone => return self.shared_mut(direction).gather(waker),
         }
+        .map(Dismissed::Replaced)
     }
 
     /// Ends a wait; returns its waker, if no event took it.
     pub(crate) fn cancel(&mut self, direction: Direction, ticket: Ticket) -> Option<Waker> {
-        let shared = self.side_mut(direction).shared.as_mut()?;
-        shared.tickets.remove(&ticket)
+        let shared = self.shared.as_mut()?;
+        shared[direction as usize].tickets.remove(&ticket)
+    }
+
+    #[inline]
+    fn on_ready(&mut self, direction: Direction, is_final: bool, woken: &mut Vec<Waker>) {
+        let side = self.side_mut(direction);
+        side.is_drained = false;
+        side.is_final |= is_final;
+        if !side.is_backing_off {
+            self.take_waiters_of(direction, woken);
+        }
     }
 
     /// Moves all wakers to `woken`.
     pub(crate) fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
-        self.read.take_waiters(woken);
-        self.write.take_waiters(woken);
+        self.take_waiters_of(Direction::Read, woken);
+        self.take_waiters_of(Direction::Write, woken);
     }
 
+    #[inline(always)]
+    fn take_waiters_of(&mut self, direction: Direction, woken: &mut Vec<Waker>) {
+        if let Some(waker) = self.side_mut(direction).only.take() {
+            woken.push(waker);
+        }
+        if let Some(shared) = &mut self.shared {
+            shared[direction as usize].take_waiters(woken);
+        }
+    }
+
+    #[inline]
     fn side(&self, direction: Direction) -> &Side {
-        match direction {
-            Direction::Read => &self.read,
-            Direction::Write => &self.write,
-        }
+        &self.sides[direction as usize]
     }
 
+    #[inline]
     fn side_mut(&mut self, direction: Direction) -> &mut Side {
-        match direction {
-            Direction::Read => &mut self.read,
-            Direction::Write => &mut self.write,
-        }
+        &mut self.sides[direction as usize]
+    }
+
+    fn shared_mut(&mut self, direction: Direction) -> &mut Shared {
+        &mut self.shared.get_or_insert_default()[direction as usize]
     }
 }
 
-impl Side {
-    #[inline]
-    fn on_ready(&mut self, is_final: bool, woken: &mut Vec<Waker>) {
-        self.is_ready = true;
-        self.is_final |= is_final;
-        if !self.is_backing_off {
-            self.take_waiters(woken);
+impl Shared {
+    /// Adds one without a ticket, unless it is there.
+    fn gather(&mut self, waker: Waker) -> Option<Dismissed> {
+        if self.others.iter().any(|known| known.will_wake(&waker)) {
+            return Some(Dismissed::Replaced(waker));
         }
+        let mut overflow = None;
+        if self.others.len() >= self.limit {
+            overflow = Some(Dismissed::ToBeWoken(mem::take(&mut self.others)));
+            self.limit = (self.limit * 2).min(LAST_LIMIT);
+        }
+        self.others.push(waker);
+        overflow
     }
 
-    #[inline]
+    #[cold]
     fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
-        woken.extend(self.only.take());
-        if let Some(shared) = &mut self.shared {
-            shared.limit = FIRST_LIMIT;
-            woken.extend(std::mem::take(&mut shared.tickets).into_values());
-            woken.append(&mut shared.others);
-        }
+        self.limit = FIRST_LIMIT;
+        woken.extend(mem::take(&mut self.tickets).into_values());
+        woken.append(&mut self.others);
     }
 }
 
@@ -428,8 +448,8 @@ mod tests {
     fn whoever_waits_tries_again_when_epoll_watches_nothing_any_more() {
         let mut source = watching(Directions::BOTH);
         let mut woken = Vec::new();
-        source.wait(Direction::Read, Waiter::Only, waker().1, &mut woken);
-        source.wait(Direction::Write, Waiter::Anyone, waker().1, &mut woken);
+        source.wait(Direction::Read, Waiter::Only, waker().1);
+        source.wait(Direction::Write, Waiter::Anyone, waker().1);
         source.forget_watched(&mut woken);
         assert_eq!(woken.len(), 2);
         assert!(source.is_ready(Direction::Read) && source.is_ready(Direction::Write));
@@ -440,8 +460,8 @@ mod tests {
         let mut source = watching(Directions::BOTH);
         let ((first, first_waker), (second, second_waker)) = (waker(), waker());
         let mut woken = Vec::new();
-        source.wait(Direction::Read, Waiter::Only, first_waker, &mut woken);
-        drop(source.wait(Direction::Read, Waiter::Only, second_waker, &mut woken));
+        source.wait(Direction::Read, Waiter::Only, first_waker);
+        drop(source.wait(Direction::Read, Waiter::Only, second_waker));
         assert!(woken.is_empty());
         assert_eq!(Arc::strong_count(&first), 1);
         source.on_event(Flags::IN, &mut woken);
@@ -457,7 +477,7 @@ mod tests {
         for _ in 0..3 {
             let (count, waker) = waker();
             let ticket = Ticket(tickets.len() as u64);
-            source.wait(Direction::Read, Waiter::Ticket(ticket), waker, &mut woken);
+            source.wait(Direction::Read, Waiter::Ticket(ticket), waker);
             counts.push(count);
             tickets.push(ticket);
         }
@@ -476,8 +496,7 @@ mod tests {
         let mut woken = Vec::new();
         for _ in 0..100_000 {
             let (_, waker) = waker();
-            source.wait(Direction::Read, Waiter::Anyone, waker, &mut woken);
-            woken.clear();
+            drop(source.wait(Direction::Read, Waiter::Anyone, waker));
         }
         source.on_event(Flags::IN, &mut woken);
         assert!(woken.len() <= LAST_LIMIT);
@@ -488,7 +507,7 @@ mod tests {
         let mut source = watching(Directions::BOTH);
         let mut woken = Vec::new();
         source.back_off(Direction::Read);
-        source.wait(Direction::Read, Waiter::Only, waker().1, &mut woken);
+        source.wait(Direction::Read, Waiter::Only, waker().1);
         source.on_event(Flags::IN, &mut woken);
         assert!(woken.is_empty() && !source.is_ready(Direction::Read));
         source.resume(Direction::Read, &mut woken);

@@ -81,6 +81,8 @@ struct Header {
     is_joinable: Cell<bool>,
     /// The future is to be dropped instead of polled again.
     is_aborted: Cell<bool>,
+    /// The executor has it in its queue, or is polling it.
+    is_due: Cell<bool>,
 }
 
 #[repr(C)]
@@ -132,6 +134,17 @@ impl TaskRef {
     #[inline]
     pub(crate) fn is_aborted(&self) -> bool {
         self.header().is_aborted.get()
+    }
+
+    /// Whether the executor has it in its queue, or is polling it.
+    #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        self.header().is_due.get()
+    }
+
+    #[inline]
+    pub(crate) fn set_due(&self, is_due: bool) {
+        self.header().is_due.set(is_due);
     }
 
     /// Polls the future; a panic of its poll goes to the caller, who gives it to [`TaskRef::finish`].
@@ -228,7 +241,7 @@ pub(crate) struct Joinable<T> {
     output: PhantomData<T>,
 }
 
-/// Makes a task of a future: the executor's reference and the handle's.
+/// Makes a task of a future, due: the executor's reference and the handle's.
 pub(crate) fn new<F>(future: F) -> (TaskRef, Joinable<F::Output>)
 where
     F: Future + 'static,
@@ -241,6 +254,7 @@ where
             stage: Cell::new(Stage::Future),
             is_joinable: Cell::new(true),
             is_aborted: Cell::new(false),
+            is_due: Cell::new(true),
         },
         body: UnsafeCell::new(Body {
             future: ManuallyDrop::new(future),
