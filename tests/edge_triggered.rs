@@ -527,3 +527,29 @@ fn a_read_polled_through_the_trait_and_one_through_ready_see_the_same_readiness(
         assert!(stream.poll_read_ready(&mut cx).is_pending());
     });
 }
+
+#[test]
+fn after_a_short_read_the_first_wait_registers_without_trying_again() {
+    run(async {
+        let (mut peer, mut stream) = pair_with_std().await;
+        peer.write_all(b"one").unwrap();
+        until(|| has_bytes(&stream, 3)).await;
+        let mut buffer = [0; 8];
+        let first = poll_here(&mut stream.read(&mut buffer)).await;
+        assert!(matches!(first, Poll::Ready(Ok(3))));
+        peer.write_all(b"more").unwrap();
+        until(|| has_bytes(&stream, 4)).await;
+        assert!(poll_here(&mut stream.read(&mut buffer)).await.is_pending());
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 4);
+        peer.write_all(b"!").unwrap();
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 1);
+        drop(peer);
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
+    });
+}
+
+/// Whether that many bytes have come; the stream takes no note.
+fn has_bytes(stream: &TcpStream, count: usize) -> bool {
+    let mut buffer = [std::mem::MaybeUninit::uninit(); 8];
+    matches!(SockRef::from(stream).peek(&mut buffer), Ok(length) if length == count)
+}

@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Poll;
 
+use common::sockets::until;
 use common::{LIMIT, Trace, listen, pair, run, within};
 use runtime::Builder;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpStream};
-use runtime::task::{JoinHandle, yield_now};
+use runtime::task::{JoinHandle, consume_budget, yield_now};
 use runtime::time::{Duration, sleep};
 
 /// Spawns a connection that talks to itself without end and never has to wait.
@@ -378,5 +379,44 @@ fn a_connection_is_made_beside_flooded_ones() {
         listener.accept().await.unwrap();
         client.await.unwrap().unwrap();
         floods.iter().for_each(JoinHandle::abort);
+    });
+}
+
+#[test]
+fn tasks_that_use_up_their_budget_put_off_a_turn_of_the_reactor_by_four_polls() {
+    run(async {
+        let (mut client, mut server) = pair().await;
+        let polls = Rc::new(Cell::new(0_u32));
+        let reader = runtime::spawn({
+            let polls = Rc::clone(&polls);
+            async move {
+                server.read_exact(&mut [0]).await.unwrap();
+                polls.get()
+            }
+        });
+        // The reader waits, and the writer is registered, so that one write is all that follows.
+        yield_now().await;
+        let hogs: Vec<_> = (0..8)
+            .map(|_| {
+                let polls = Rc::clone(&polls);
+                runtime::spawn(async move {
+                    loop {
+                        for _ in 0..128 {
+                            consume_budget().await;
+                        }
+                        polls.set(polls.get() + 1);
+                        yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        until(|| polls.get() >= 80).await;
+        let before = polls.get();
+        client.write_all(b"!").await.unwrap();
+        let after = reader.await.unwrap();
+        assert!(after - before <= 4 + 8, "{} polls", after - before);
+        for hog in hogs {
+            hog.abort();
+        }
     });
 }

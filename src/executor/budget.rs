@@ -36,6 +36,17 @@ impl Budget {
         self.left.set(self.per_poll);
     }
 
+    /// What a task may consume in one poll.
+    pub(crate) fn per_poll(&self) -> i64 {
+        self.per_poll
+    }
+
+    /// What the task has consumed since the last [`Budget::refill`].
+    #[inline]
+    pub(crate) fn consumed(&self) -> i64 {
+        self.per_poll - self.left.get()
+    }
+
     /// Lets the task go on while units are left; else yields, and the task runs again in its turn.
     #[inline]
     pub(crate) fn poll_proceed(&self, cx: &Context<'_>) -> Poll<()> {

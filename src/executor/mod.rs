@@ -76,6 +76,17 @@ struct Slot {
     id: Id,
 }
 
+/// After as many polls that use up their budget a tick ends, so that a turn of the reactor does not wait
+/// long for flooded connections.
+const FULL_POLLS: i64 = 4;
+
+/// What a tick has left.
+struct Allowance {
+    polls: u32,
+    /// Of the budget.
+    units: i64,
+}
+
 impl Slot {
     #[inline]
     fn generation(&self) -> Generation {
@@ -260,11 +271,13 @@ impl Executor {
         self.remote.unpark();
     }
 
-    /// Polls up to `polls` due tasks; ends early when none is due or `poll_main` returns true.
+    /// Polls up to `polls` due tasks; ends early when none is due, when the tasks have consumed as much as
+    /// [`FULL_POLLS`] may, or when `poll_main` returns true.
     ///
     /// Panics of tasks end in their handles; a panic of `poll_main` goes to the caller.
     pub(crate) fn tick(&self, polls: u32, mut poll_main: impl FnMut() -> bool) {
-        let mut left = polls;
+        let units = self.budget.per_poll() * FULL_POLLS;
+        let mut left = Allowance { polls, units };
         // Caught here rather than around each poll, which would cost every poll.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
             self.poll_due(&mut left, &mut poll_main);
@@ -274,9 +287,9 @@ impl Executor {
     }
 
     #[inline]
-    fn poll_due(&self, left: &mut u32, poll_main: &mut impl FnMut() -> bool) {
-        while *left > 0 {
-            *left -= 1;
+    fn poll_due(&self, left: &mut Allowance, poll_main: &mut impl FnMut() -> bool) {
+        while left.polls > 0 && left.units > 0 {
+            left.polls -= 1;
             let Some((slot, task)) = self.next_due() else {
                 return;
             };
@@ -286,6 +299,7 @@ impl Executor {
             } else if poll_main() {
                 return;
             }
+            left.units -= self.budget.consumed();
         }
     }
 
