@@ -9,7 +9,8 @@
 //!    finds nobody.
 //! 2. No borrow is held while a waker is cloned, woken or dropped.
 //! 3. Readiness is only set here, by events, and only cleared by the operation that saw it end.
-//! 4. While the thread waits, the timer descriptor is armed for the earliest deadline or before it.
+//! 4. While the thread waits, the timer descriptor is armed for the earliest deadline or before it; with a
+//!    slack, for the multiple of it that follows.
 //!
 //! # Not here
 //!
@@ -60,6 +61,8 @@ pub(crate) struct Reactor {
     timer_fd: TimerFd,
     /// When the timer descriptor will next expire.
     armed: Cell<u64>,
+    /// It expires at multiples of so many nanoseconds; not zero.
+    timer_grain: u64,
     /// Room for the wakers of one turn.
     woken: Cell<Vec<Waker>>,
     is_closed: Cell<bool>,
@@ -77,7 +80,12 @@ enum Alarm {
 
 impl Reactor {
     /// Makes a reactor whose wait `bell` interrupts and whose letters `waker` announces.
-    pub(crate) fn new(max_events: usize, bell: &EventFd, waker: Waker) -> io::Result<Self> {
+    pub(crate) fn new(
+        max_events: usize,
+        timer_slack: Duration,
+        bell: &EventFd,
+        waker: Waker,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new()?;
         let timer_fd = TimerFd::new()?;
         epoll.add(bell.as_fd(), Flags::IN.union(Flags::ET), BELL)?;
@@ -93,6 +101,7 @@ impl Reactor {
             timers: RefCell::new(Timers::new(clock::monotonic())),
             timer_fd,
             armed: Cell::new(UNARMED),
+            timer_grain: clock::nanoseconds(timer_slack).max(1),
             woken: Cell::default(),
             is_closed: Cell::new(false),
             is_warned: Cell::new(false),
@@ -155,10 +164,11 @@ impl Reactor {
 
     /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
     fn arm(&self) -> Wait {
-        let next = self.timers.borrow().next_deadline();
-        if let Some(deadline) = next
-            && deadline < self.armed.get()
-        {
+        let Some(earliest) = self.timers.borrow().next_deadline() else {
+            return Wait::Forever;
+        };
+        let deadline = self.expiry(earliest);
+        if deadline < self.armed.get() {
             if let Err(error) = self.timer_fd.arm(deadline) {
                 if !self.is_warned.replace(true) {
                     tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
@@ -169,6 +179,16 @@ impl Reactor {
             self.armed.set(deadline);
         }
         Wait::Forever
+    }
+
+    /// When the timer descriptor is to expire for this deadline.
+    fn expiry(&self, deadline: u64) -> u64 {
+        match self.timer_grain {
+            1 => deadline,
+            grain => deadline
+                .checked_next_multiple_of(grain)
+                .unwrap_or(UNARMED - 1),
+        }
     }
 
     fn fire(&self, woken: &mut Vec<Waker>) {
@@ -384,8 +404,7 @@ impl Reactor {
         let mut sources = self.sources.borrow_mut();
         if let Some(source) = sources.get_mut(key as usize) {
             source.back_off(direction);
-            let rest = u64::try_from(rest.as_nanos()).unwrap_or(u64::MAX);
-            let deadline = clock::monotonic().saturating_add(rest);
+            let deadline = clock::monotonic().saturating_add(clock::nanoseconds(rest));
             let alarm = Alarm::Resume(token(key, source), direction);
             self.timers.borrow_mut().insert(deadline, alarm);
         }

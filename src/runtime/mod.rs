@@ -59,16 +59,17 @@ impl Runtime {
         Builder::new().build()
     }
 
-    fn with(event_interval: u32, max_events: usize, budget: u32) -> io::Result<Self> {
-        let executor = Executor::new(budget)?;
+    fn with(builder: &Builder) -> io::Result<Self> {
+        let executor = Executor::new(builder.budget)?;
         let bell = EventFd::new()?;
-        let reactor = Reactor::new(max_events, &bell, (*executor.main_waker()).clone())?;
+        let waker = (*executor.main_waker()).clone();
+        let reactor = Reactor::new(builder.max_events, builder.timer_slack, &bell, waker)?;
         executor.hang(bell);
         let context = Rc::new(Context { executor, reactor });
         context::remember(&context);
         Ok(Self {
             context,
-            event_interval,
+            event_interval: builder.event_interval,
         })
     }
 

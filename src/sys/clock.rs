@@ -1,5 +1,7 @@
 //! The monotonic clock, in nanoseconds.
 
+use std::time::Duration;
+
 use libc::{CLOCK_MONOTONIC, timespec};
 
 /// Nanoseconds in a second.
@@ -17,4 +19,9 @@ pub(crate) fn monotonic() -> u64 {
     let result = unsafe { libc::clock_gettime(CLOCK_MONOTONIC, &raw mut now) };
     debug_assert_eq!(result, 0, "the kernel always has a monotonic clock");
     now.tv_sec.cast_unsigned() * SECOND + now.tv_nsec.cast_unsigned()
+}
+
+/// A duration in nanoseconds; one of more than 584 years is as long as can be told.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -44,12 +44,25 @@ pub fn park(thread: &Path) -> Option<Park> {
     (self::sleeps(thread)? == sleeps).then_some(Park { sleeps, alarm })
 }
 
+/// How often this thread has gone to sleep in its life.
+pub fn sleeps_of_this_thread() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("procfs is mounted");
+    sleeps_in(&status).expect("the kernel counts context switches")
+}
+
 fn sleeps(thread: &Path) -> Option<u64> {
     let status = fs::read_to_string(thread.join("status")).ok()?;
-    let line = |name| status.lines().find_map(|line| line.strip_prefix(name));
-    let is_asleep = line("State:")?.trim().starts_with('S');
-    let sleeps = line("voluntary_ctxt_switches:")?.trim().parse().ok()?;
-    is_asleep.then_some(sleeps)
+    let is_asleep = field(&status, "State:")?.starts_with('S');
+    sleeps_in(&status).filter(|_| is_asleep)
+}
+
+fn sleeps_in(status: &str) -> Option<u64> {
+    field(status, "voluntary_ctxt_switches:")?.parse().ok()
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim())
 }
 
 /// When the timer descriptor that an epoll instance watches expires.

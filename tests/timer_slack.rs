@@ -1,0 +1,53 @@
+//! With a slack, timers that are due close to each other fire together; none fires early.
+
+mod common;
+
+use common::parked::sleeps_of_this_thread;
+use common::{LIMIT, within};
+use runtime::Builder;
+use runtime::task::JoinSet;
+use runtime::time::{Duration, Instant, sleep_until, timeout};
+
+/// How often the thread goes to sleep while 200 timers fire, one each 500 µs; they must not be early.
+fn sleeps_with(slack: Duration) -> u64 {
+    within(LIMIT, move || {
+        let runtime = Builder::new().timer_slack(slack).build().unwrap();
+        runtime.block_on(async {
+            let start = Instant::now();
+            let mut timers: JoinSet<_> = (1..=200)
+                .map(|number| start + Duration::from_micros(500 * number))
+                .map(|deadline| async move {
+                    sleep_until(deadline).await;
+                    assert!(Instant::now() >= deadline);
+                })
+                .collect();
+            let before = sleeps_of_this_thread();
+            while let Some(timer) = timers.join_next().await {
+                timer.unwrap();
+            }
+            sleeps_of_this_thread() - before
+        })
+    })
+}
+
+#[test]
+fn timers_within_the_slack_fire_together() {
+    // 100 ms touch six multiples of 20 ms at the most.
+    let sleeps = sleeps_with(Duration::from_millis(20));
+    assert!(sleeps <= 6, "{sleeps} sleeps");
+}
+
+#[test]
+fn a_slack_beyond_the_end_of_time_still_lets_the_loop_wait() {
+    within(LIMIT, || {
+        let runtime = Builder::new().timer_slack(Duration::MAX).build().unwrap();
+        runtime.block_on(async {
+            let task = runtime::spawn(async {
+                timeout(Duration::from_secs(1), std::future::pending::<()>()).await
+            });
+            runtime::task::yield_now().await;
+            task.abort();
+            assert!(task.await.unwrap_err().is_cancelled());
+        });
+    });
+}
