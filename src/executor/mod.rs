@@ -217,8 +217,12 @@ impl Executor {
     fn wake(&self, address: Address) {
         if address == self.running.get() {
             self.is_rewoken.set(true);
-            return;
+        } else {
+            self.wake_other(address);
         }
+    }
+
+    fn wake_other(&self, address: Address) {
         self.wake_slot(address.slot(), |tenant| {
             tenant.generation() == address.generation()
         });
@@ -286,7 +290,7 @@ impl Executor {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn poll_due(&self, left: &mut Allowance, poll_main: &mut impl FnMut() -> bool) {
         while left.polls > 0 && left.units > 0 {
             left.polls -= 1;
