@@ -17,6 +17,7 @@ use common::parked::{park, this_thread, wait_until_parked};
 use common::{LIMIT, pair, run, within};
 use futures::poll;
 use runtime::io::AsyncReadExt;
+use runtime::net::TcpListener;
 use runtime::time::{Instant, interval_at, sleep, sleep_until, timeout};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -185,4 +186,47 @@ fn an_alarm_whose_timer_is_gone_ends_one_sleep_and_no_more() {
     assert_eq!(polls, 1);
     let alarm = alarm.expect("the deadline is armed");
     assert!(alarm > DAY / 2, "{alarm:?}");
+}
+
+#[test]
+fn connections_that_nobody_accepts_let_a_runtime_sleep_and_wait_for_who_does() {
+    within(LIMIT, || {
+        thread::scope(|scope| {
+            let (ready, is_ready) = mpsc::channel();
+            let (wake, wakes) = async_channel::unbounded::<()>();
+            let runtime = scope.spawn(move || {
+                runtime::block_on(async move {
+                    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                    ready
+                        .send((this_thread(), listener.local_addr().unwrap()))
+                        .unwrap();
+                    for _ in 0..3 {
+                        // Epoll watches the listener from here on, and after a pause as before.
+                        for _ in 0..2 {
+                            listener.accept().await.unwrap();
+                        }
+                        wakes.recv().await.unwrap();
+                        for _ in 0..3 {
+                            listener.accept().await.unwrap();
+                        }
+                    }
+                })
+            });
+            let (thread, address) = is_ready.recv().unwrap();
+            let mut clients = Vec::new();
+            for _ in 0..3 {
+                for _ in 0..5 {
+                    wait_until_parked(&thread);
+                    clients.push(std::net::TcpStream::connect(address).unwrap());
+                }
+                let parked = wait_until_parked(&thread);
+                for _ in 0..1000 {
+                    let now = park(&thread).expect("a runtime that accepts nothing stays asleep");
+                    assert_eq!(now.sleeps, parked.sleeps, "it sleeps the same sleep");
+                }
+                wake.send_blocking(()).unwrap();
+            }
+            runtime.join().unwrap();
+        });
+    });
 }

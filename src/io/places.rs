@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
-use crate::reactor::source::{Direction, Directions, Source};
+use crate::reactor::source::{Direction, Directions, Source, Trigger};
 
 /// How often shared waits may take a direction from a living reactor before they become guests.
 const MAX_TAKEOVERS: u32 = 8;
@@ -44,6 +44,7 @@ const DRAINED: u64 = 1;
 pub(super) struct Places {
     /// The owners' numbers and keys, for reading and for writing.
     words: [AtomicU64; 2],
+    trigger: Trigger,
     /// There are guests.
     is_shared: AtomicBool,
     sharing: Mutex<Shared>,
@@ -73,6 +74,13 @@ pub(super) enum Place {
 }
 
 impl Places {
+    pub(super) fn new(trigger: Trigger) -> Self {
+        Self {
+            trigger,
+            ..Self::default()
+        }
+    }
+
     /// Where `direction` is registered, as `reactor` sees it.
     #[inline]
     pub(super) fn find(&self, reactor: &Reactor, direction: Direction) -> Place {
@@ -120,7 +128,7 @@ impl Places {
     ) -> io::Result<u32> {
         let place = self.find(reactor, direction);
         if let Place::Here(key) = place
-            && reactor.with_source(key, |source| source.watches(direction)) == Some(true)
+            && reactor.with_source(key, |source| source.reports(direction)) == Some(true)
         {
             return Ok(key);
         }
@@ -133,7 +141,7 @@ impl Places {
         if let Place::Here(key) = place
             && (word == word_of(reactor, key) || sharing.guest(reactor) == Some(key))
         {
-            reactor.watch(key, fd, direction.into())?;
+            reactor.watch(key, fd, direction.into(), self.trigger)?;
             return Ok(key);
         }
         let Some(home) = home_of(word) else {
@@ -162,7 +170,7 @@ impl Places {
             _ => direction.into(),
         };
         let key = self.claim(reactor, direction)?;
-        if let Err(error) = reactor.watch(key, fd, directions) {
+        if let Err(error) = reactor.watch(key, fd, directions, self.trigger) {
             reactor.release(key);
             return Err(error);
         }
@@ -179,7 +187,7 @@ impl Places {
         sharing: &mut Sharing,
     ) -> io::Result<u32> {
         let key = self.claim(reactor, direction)?;
-        if let Err(error) = reactor.watch(key, fd, direction.into()) {
+        if let Err(error) = reactor.watch(key, fd, direction.into(), self.trigger) {
             reactor.release(key);
             return Err(error);
         }

@@ -23,7 +23,7 @@ use socket2::SockRef;
 use super::places::{Place, Places, key_of, reactor_of, word_of};
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
-use crate::reactor::source::{Direction, Directions, Ticket, Waiter};
+use crate::reactor::source::{Direction, Directions, Ticket, Trigger, Waiter};
 use crate::runtime::context;
 
 /// A nonblocking descriptor, registered with the reactor of the runtime that last waited for it.
@@ -39,8 +39,18 @@ pub(crate) struct Registered {
 pub(crate) struct Progress<R> {
     pub(crate) value: R,
     pub(crate) bytes: usize,
-    /// It moved less than it could have: the socket is drained, or full.
-    pub(crate) is_short: bool,
+    pub(crate) rest: Rest,
+}
+
+/// What an operation says of the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nothing: only `EAGAIN` will tell that there is no more.
+    Unknown,
+    /// There is no more: the socket is drained, or full.
+    None,
+    /// Nothing, but where events are level-triggered one will come if there is more.
+    Announced,
 }
 
 impl<R> Progress<R> {
@@ -49,7 +59,16 @@ impl<R> Progress<R> {
         Self {
             value,
             bytes: 0,
-            is_short: false,
+            rest: Rest::Unknown,
+        }
+    }
+
+    /// An operation that took one of several things.
+    pub(crate) fn one(value: R) -> Self {
+        Self {
+            value,
+            bytes: 0,
+            rest: Rest::Announced,
         }
     }
 }
@@ -58,10 +77,11 @@ impl Progress<usize> {
     /// A transfer of `moved` bytes where there was room for `room`. Nothing moved is no short transfer:
     /// it is the end of the stream, which stays.
     pub(crate) fn of(moved: usize, room: usize) -> Self {
+        let is_short = 0 < moved && moved < room;
         Self {
             value: moved,
             bytes: moved,
-            is_short: 0 < moved && moved < room,
+            rest: if is_short { Rest::None } else { Rest::Unknown },
         }
     }
 }
@@ -98,6 +118,12 @@ impl Registered {
             may_live_on: AtomicBool::new(false),
             fd: Some(fd),
         }
+    }
+
+    /// Makes it level-triggered, which is for listeners; nothing may be registered yet.
+    pub(crate) fn level_triggered(mut self) -> Self {
+        self.places = Places::new(Trigger::Level);
+        self
     }
 
     /// Takes a nonblocking descriptor that others may have duplicates of.
@@ -166,11 +192,14 @@ impl Registered {
                 }
             };
             budget.charge_transfer(progress.bytes);
-            if progress.is_short {
-                match place {
-                    Place::Here(key) => reactor.on_short(key, direction),
-                    _ => self.places.on_short(direction),
+            match (progress.rest, place) {
+                (Rest::Unknown, _) => {}
+                (Rest::None, Place::Here(key)) => reactor.on_short(key, direction),
+                (Rest::None, _) => self.places.on_short(direction),
+                (Rest::Announced, Place::Here(key)) => {
+                    reactor.with_source(key, |source| source.on_taken(direction));
                 }
+                (Rest::Announced, _) => {}
             }
             Poll::Ready(Ok(progress.value))
         })
@@ -270,7 +299,7 @@ impl Registered {
             && let Place::Here(key) = self.places.find(reactor, direction)
         {
             reactor.with_source(key, |source| match result {
-                Ok(progress) if progress.is_short => source.on_short(direction),
+                Ok(progress) if progress.rest == Rest::None => source.on_short(direction),
                 Err(_) if is_would_block(result) => source.on_would_block(direction),
                 _ => {}
             });

@@ -24,7 +24,7 @@ mod timers;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::home::{Home, Letter};
-use self::source::{Direction, Directions, Dismissed, Source, Ticket, Waiter};
+use self::source::{Direction, Directions, Dismissed, Source, Ticket, Trigger, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
@@ -154,12 +154,29 @@ impl Reactor {
                 ALARM => self.armed.set(UNARMED),
                 _ => {
                     if let Some(source) = named(&mut sources, token) {
+                        let before = woken.len();
                         source.on_event(flags, woken);
+                        if source.is_level_triggered() {
+                            source.share(events.len());
+                            if wait != Wait::Never && before == woken.len() {
+                                self.mute(source, token);
+                            }
+                        }
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Silences a level-triggered source for which nobody waits: its event would end the next wait as well.
+    fn mute(&self, source: &mut Source, token: RawToken) {
+        // A letter may say that the descriptor is closed, and its number another's.
+        if !self.home.has_letters()
+            && let Some((fd, interest)) = source.mute()
+        {
+            self.home.epoll.modify_if_there(fd, interest, token);
+        }
     }
 
     /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
@@ -331,14 +348,19 @@ impl Reactor {
         key: u32,
         fd: BorrowedFd<'_>,
         directions: Directions,
+        trigger: Trigger,
     ) -> io::Result<()> {
         let mut sources = self.sources.borrow_mut();
         let Some(source) = sources.get_mut(key as usize) else {
             return Err(ended());
         };
         let before = source.watched();
-        if before.contains(directions) {
+        let was_muted = source.unmute();
+        if before.contains(directions) && !was_muted {
             return Ok(());
+        }
+        if before == Directions::default() && trigger == Trigger::Level {
+            source.report_levels(fd.as_raw_fd());
         }
         let token = token(key, source);
         let interest = source.watch(before.union(directions));
@@ -348,6 +370,9 @@ impl Reactor {
             self.home.epoll.modify(fd, interest, token)
         };
         if result.is_err() {
+            if was_muted {
+                source.mute();
+            }
             source.watch(before);
         }
         result

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::{check, uninterrupted};
 
@@ -25,6 +25,7 @@ impl Flags {
     pub(crate) const HUP: Self = Self(libc::EPOLLHUP as u32);
     /// An error is pending; always reported.
     pub(crate) const ERR: Self = Self(libc::EPOLLERR as u32);
+    pub(crate) const NONE: Self = Self(0);
     /// Report changes, not levels.
     pub(crate) const ET: Self = Self(libc::EPOLLET as u32);
 
@@ -53,6 +54,10 @@ impl Events {
             buffer: vec![libc::epoll_event { events: 0, u64: 0 }; capacity],
             filled: 0,
         }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.filled
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RawToken, Flags)> + '_ {
@@ -99,9 +104,9 @@ impl Epoll {
     ///
     /// A description that is in the set already (left there by a duplicate) takes on the new token.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, flags: Flags, token: RawToken) -> io::Result<()> {
-        match self.control(libc::EPOLL_CTL_ADD, fd, flags, token) {
+        match self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), flags, token) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                self.control(libc::EPOLL_CTL_MOD, fd, flags, token)
+                self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), flags, token)
             }
             result => result,
         }
@@ -116,23 +121,36 @@ impl Epoll {
         flags: Flags,
         token: RawToken,
     ) -> io::Result<()> {
-        match self.control(libc::EPOLL_CTL_MOD, fd, flags, token) {
+        match self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), flags, token) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
-                self.control(libc::EPOLL_CTL_ADD, fd, flags, token)
+                self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), flags, token)
             }
             result => result,
         }
     }
 
+    /// Watches `fd` for something else if it is in the set.
+    ///
+    /// For a descriptor that another thread may have closed meanwhile, after which it is not in the set.
+    pub(crate) fn modify_if_there(&self, fd: RawFd, flags: Flags, token: RawToken) {
+        // The errors say that it is not there.
+        let _ = self.control(libc::EPOLL_CTL_MOD, fd, flags, token);
+    }
+
     /// Stops watching `fd`.
     pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_DEL, fd, Flags(0), RawToken(0))
+        self.control(
+            libc::EPOLL_CTL_DEL,
+            fd.as_raw_fd(),
+            Flags::NONE,
+            RawToken(0),
+        )
     }
 
     fn control(
         &self,
         operation: libc::c_int,
-        fd: BorrowedFd<'_>,
+        fd: RawFd,
         flags: Flags,
         token: RawToken,
     ) -> io::Result<()> {
@@ -142,14 +160,7 @@ impl Epoll {
         };
         uninterrupted(|| {
             // SAFETY: the pointer must be valid for reading one event: it is the local above.
-            check(unsafe {
-                libc::epoll_ctl(
-                    self.fd.as_raw_fd(),
-                    operation,
-                    fd.as_raw_fd(),
-                    &raw mut event,
-                )
-            })
+            check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, fd, &raw mut event) })
         })?;
         Ok(())
     }

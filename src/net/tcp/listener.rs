@@ -89,7 +89,7 @@ impl TcpListener {
 
     pub(super) fn from_registered(registered: Registered) -> Self {
         Self {
-            registered,
+            registered: registered.level_triggered(),
             is_warned: AtomicBool::new(false),
         }
     }
@@ -136,7 +136,7 @@ impl TcpListener {
         mut wait_as: WaitAs<'_>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accept = |fd: BorrowedFd<'_>| sys::socket::accept(fd).map(Progress::whole);
+            let accept = |fd: BorrowedFd<'_>| sys::socket::accept(fd).map(Progress::one);
             let result = self
                 .registered
                 .poll_io(cx, Direction::Read, wait_as.again(), accept);

@@ -10,94 +10,24 @@
 //! 3. Once the peer has hung up, a short read says nothing (the hang-up may have come with the data, as
 //!    one event), and neither does it once urgent data has come (reads stop at its mark); then only
 //!    `EAGAIN` itself clears readiness.
-//! 4. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
+//! 4. A level-triggered descriptor of which events come while nobody waits is muted, or they would keep
+//!    the loop from waiting.
+//! 5. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
 
-use std::collections::BTreeMap;
-use std::mem;
+mod direction;
+mod level;
+mod waiters;
+
+use std::os::fd::RawFd;
 use std::task::Waker;
 
+pub(crate) use self::direction::{Direction, Directions};
+use self::level::Level;
+pub(crate) use self::level::Trigger;
+use self::waiters::Line;
+pub(crate) use self::waiters::{Dismissed, Ticket, Waiter};
+
 use crate::sys::epoll::Flags;
-
-/// Which way bytes flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Read,
-    Write,
-}
-
-impl Direction {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Read => Self::Write,
-            Self::Write => Self::Read,
-        }
-    }
-
-    /// What epoll must watch for.
-    fn interest(self) -> Flags {
-        match self {
-            Self::Read => Flags::IN.union(Flags::PRI).union(Flags::RDHUP),
-            Self::Write => Flags::OUT,
-        }
-    }
-}
-
-/// A set of directions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Directions(u8);
-
-impl Directions {
-    pub(crate) const READ: Self = Self(1);
-    pub(crate) const WRITE: Self = Self(2);
-    pub(crate) const BOTH: Self = Self(3);
-
-    pub(crate) const fn contains(self, others: Self) -> bool {
-        self.0 & others.0 == others.0
-    }
-
-    pub(crate) const fn union(self, others: Self) -> Self {
-        Self(self.0 | others.0)
-    }
-}
-
-impl From<Direction> for Directions {
-    #[inline]
-    fn from(direction: Direction) -> Self {
-        match direction {
-            Direction::Read => Self::READ,
-            Direction::Write => Self::WRITE,
-        }
-    }
-}
-
-/// Who waits for a direction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waiter {
-    /// The one user of that direction, who holds it exclusively: a later waker replaces an earlier one.
-    Only,
-    /// One of several users, who cannot say when they stop waiting.
-    Anyone,
-    /// One of several users, who cancels the ticket when it stops waiting.
-    Ticket(Ticket),
-}
-
-/// Wakers that wait no longer.
-#[derive(Debug)]
-pub(crate) enum Dismissed {
-    /// Another waker of the same waiter is there.
-    Replaced(Waker),
-    /// They may still wait, but were too many to keep.
-    ToBeWoken(Vec<Waker>),
-}
-
-/// Names one wait among all of a reactor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(pub(super) u64);
-
-/// How many untracked waiters may gather before all are woken to find out who still waits.
-const FIRST_LIMIT: usize = 32;
-/// How far that limit may grow while there is no event.
-const LAST_LIMIT: usize = 4096;
 
 /// A registered descriptor.
 #[derive(Debug)]
@@ -111,8 +41,7 @@ pub(crate) struct Source {
     is_marked: bool,
     /// Reading and writing.
     sides: [Side; 2],
-    /// The waiters of descriptors that several users share: most have none.
-    shared: Option<Box<[Shared; 2]>>,
+    extra: Option<Box<Extra>>,
 }
 
 /// One cache line is what an event touches.
@@ -130,14 +59,12 @@ struct Side {
     only: Option<Waker>,
 }
 
-/// The waiters of a direction that several users share.
-#[derive(Debug)]
-struct Shared {
-    tickets: BTreeMap<Ticket, Waker>,
-    /// Those without a ticket.
-    others: Vec<Waker>,
-    /// How many of those may gather.
-    limit: usize,
+/// What most descriptors do without.
+#[derive(Debug, Default)]
+struct Extra {
+    /// Who shares reading, and who shares writing.
+    lines: [Line; 2],
+    level: Option<Level>,
 }
 
 impl Source {
@@ -148,7 +75,7 @@ impl Source {
             watched: Directions::default(),
             is_marked: false,
             sides: Default::default(),
-            shared: None,
+            extra: None,
         }
     }
 
@@ -170,6 +97,9 @@ impl Source {
     /// Takes note that epoll watches nothing any more: whoever waits must try again, and moves to `woken`.
     pub(crate) fn forget_watched(&mut self, woken: &mut Vec<Waker>) {
         self.watch(Directions::default());
+        if let Some(extra) = &mut self.extra {
+            extra.level = None;
+        }
         self.take_waiters(woken);
     }
 
@@ -202,6 +132,14 @@ impl Source {
         }
     }
 
+    /// Takes note of an operation after which there may be more of which epoll tells by itself, if the
+    /// descriptor is level-triggered: when the event's share is used up, the next one waits for an event.
+    pub(crate) fn on_taken(&mut self, direction: Direction) {
+        if self.level_mut().is_some_and(Level::take) {
+            self.on_would_block(direction);
+        }
+    }
+
     /// Takes note that an operation must rest until [`Source::resume`].
     pub(crate) fn back_off(&mut self, direction: Direction) {
         self.side_mut(direction).is_backing_off = true;
@@ -230,15 +168,62 @@ impl Source {
         self.watched.contains(direction.into())
     }
 
+    /// Whether epoll tells who waits for the direction as it should.
+    pub(crate) fn reports(&self, direction: Direction) -> bool {
+        self.watches(direction) && !self.level().is_some_and(Level::is_muted)
+    }
+
     pub(crate) fn watched(&self) -> Directions {
         self.watched
+    }
+
+    /// Makes the descriptor level-triggered.
+    pub(crate) fn report_levels(&mut self, fd: RawFd) {
+        self.extra.get_or_insert_default().level = Some(Level::new(fd));
+    }
+
+    /// Whether epoll reports it for as long as it is ready.
+    #[inline]
+    pub(crate) fn is_level_triggered(&self) -> bool {
+        self.level().is_some_and(|level| !level.is_muted())
+    }
+
+    /// Sets how many operations the event that just came is good for.
+    pub(crate) fn share(&mut self, operations: usize) {
+        if let Some(level) = self.level_mut() {
+            level.share(operations);
+        }
+    }
+
+    /// Makes a level-triggered descriptor edge-triggered, until [`Source::unmute`]; returns it, and what
+    /// epoll must be told.
+    pub(crate) fn mute(&mut self) -> Option<(RawFd, Flags)> {
+        let fd = self.level_mut()?.mute();
+        Some((fd, self.watch(self.watched)))
+    }
+
+    /// Undoes [`Source::mute`]; false if there is nothing to undo.
+    pub(crate) fn unmute(&mut self) -> bool {
+        self.level_mut().is_some_and(Level::unmute)
+    }
+
+    #[inline]
+    fn level(&self) -> Option<&Level> {
+        self.extra.as_ref()?.level.as_ref()
+    }
+
+    fn level_mut(&mut self) -> Option<&mut Level> {
+        self.extra.as_mut()?.level.as_mut()
     }
 
     /// Sets which directions epoll watches; returns what epoll must be told.
     ///
     /// A direction that is newly watched is not ready until an event says so.
     pub(crate) fn watch(&mut self, directions: Directions) -> Flags {
-        let mut interest = Flags::ET;
+        let mut interest = match self.is_level_triggered() {
+            true => Flags::NONE,
+            false => Flags::ET,
+        };
         for direction in [Direction::Read, Direction::Write] {
             let is_new = !self.watches(direction);
             let side = self.side_mut(direction);
@@ -266,16 +251,16 @@ impl Source {
     ) -> Option<Dismissed> {
         match waiter {
             Waiter::Only => self.side_mut(direction).only.replace(waker),
-            Waiter::Ticket(ticket) => self.shared_mut(direction).tickets.insert(ticket, waker),
-            Waiter::Anyone => return self.shared_mut(direction).gather(waker),
+            Waiter::Ticket(ticket) => self.line_mut(direction).join(ticket, waker),
+            Waiter::Anyone => return self.line_mut(direction).gather(waker),
         }
         .map(Dismissed::Replaced)
     }
 
     /// Ends a wait; returns its waker, if no event took it.
     pub(crate) fn cancel(&mut self, direction: Direction, ticket: Ticket) -> Option<Waker> {
-        let shared = self.shared.as_mut()?;
-        shared[direction as usize].tickets.remove(&ticket)
+        let extra = self.extra.as_mut()?;
+        extra.lines[direction as usize].leave(ticket)
     }
 
     #[inline]
@@ -299,8 +284,8 @@ impl Source {
         if let Some(waker) = self.side_mut(direction).only.take() {
             woken.push(waker);
         }
-        if let Some(shared) = &mut self.shared {
-            shared[direction as usize].take_waiters(woken);
+        if let Some(extra) = &mut self.extra {
+            extra.lines[direction as usize].take(woken);
         }
     }
 
@@ -314,41 +299,8 @@ impl Source {
         &mut self.sides[direction as usize]
     }
 
-    fn shared_mut(&mut self, direction: Direction) -> &mut Shared {
-        &mut self.shared.get_or_insert_default()[direction as usize]
-    }
-}
-
-impl Shared {
-    /// Adds one without a ticket, unless it is there.
-    fn gather(&mut self, waker: Waker) -> Option<Dismissed> {
-        if self.others.iter().any(|known| known.will_wake(&waker)) {
-            return Some(Dismissed::Replaced(waker));
-        }
-        let mut overflow = None;
-        if self.others.len() >= self.limit {
-            overflow = Some(Dismissed::ToBeWoken(mem::take(&mut self.others)));
-            self.limit = (self.limit * 2).min(LAST_LIMIT);
-        }
-        self.others.push(waker);
-        overflow
-    }
-
-    #[cold]
-    fn take_waiters(&mut self, woken: &mut Vec<Waker>) {
-        self.limit = FIRST_LIMIT;
-        woken.extend(mem::take(&mut self.tickets).into_values());
-        woken.append(&mut self.others);
-    }
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            tickets: BTreeMap::new(),
-            others: Vec::new(),
-            limit: FIRST_LIMIT,
-        }
+    fn line_mut(&mut self, direction: Direction) -> &mut Line {
+        &mut self.extra.get_or_insert_default().lines[direction as usize]
     }
 }
 
@@ -499,7 +451,7 @@ mod tests {
             drop(source.wait(Direction::Read, Waiter::Anyone, waker));
         }
         source.on_event(Flags::IN, &mut woken);
-        assert!(woken.len() <= LAST_LIMIT);
+        assert!(woken.len() <= 4096);
     }
 
     #[test]
