@@ -1,4 +1,4 @@
-//! Where a descriptor is registered: with which reactors, under which keys.
+//! A descriptor and where it is registered: with which reactors, under which keys.
 //!
 //! Called by `registered`; calls `reactor`, the current one and, through `reactor::home`, those of other
 //! threads.
@@ -15,21 +15,24 @@
 //! 1. Each word and each guest is one claim on an entry. Claims are made on the entry's thread and released
 //!    once: at once on that thread, by letter from elsewhere. The entry is freed with the last one, by its
 //!    own reactor.
-//! 2. Words change, guests come, and the descriptor joins or leaves epoll sets, only under the lock; so no
-//!    deletion hits a registration that came after it.
+//! 2. Words change, guests come, and the descriptor joins or leaves epoll sets, only under its lock; so no
+//!    deletion hits a registration that came after it. (Locks are shared by descriptors, and kept apart from
+//!    them: most are locked once in their life.)
 //! 3. Words are read without the lock: what a reactor finds in its own name it may use until it reads the
 //!    letter that says otherwise. That letter makes it forget what its epoll set watched of the descriptor
 //!    and wakes whoever waits, so what still belongs to it is registered anew.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Source, Trigger};
+use crate::runtime::context;
 
 /// How often shared waits may take a direction from a living reactor before they become guests.
 const MAX_TAKEOVERS: u32 = 8;
@@ -39,20 +42,24 @@ const NOWHERE: u64 = 0;
 /// Stands for the same, after a short read: the next one need not try before it registers.
 const DRAINED: u64 = 1;
 
-/// The reactors and keys of one descriptor.
-#[derive(Default)]
+/// The locks, and under them what a few descriptors need, by their numbers.
+static SHARED: [Mutex<BTreeMap<RawFd, Sharing>>; 64] = [const { Mutex::new(BTreeMap::new()) }; 64];
+
+/// A descriptor, and its reactors and keys.
 pub(super) struct Places {
     /// The owners' numbers and keys, for reading and for writing.
     words: [AtomicU64; 2],
+    /// `None` only while [`Places::into_fd`] takes it out.
+    fd: Option<OwnedFd>,
     trigger: Trigger,
-    /// There are guests.
+    /// There is an entry in [`SHARED`].
     is_shared: AtomicBool,
-    sharing: Mutex<Shared>,
+    /// Someone else may have a duplicate.
+    may_live_on: AtomicBool,
 }
 
-/// Most descriptors never need more than the lock.
-#[derive(Default)]
-struct Shared(Option<Box<Sharing>>);
+/// Futures hold sockets, often several times over.
+const _: () = assert!(size_of::<Places>() == 24);
 
 /// What is needed once several reactors have waited for one descriptor.
 #[derive(Default)]
@@ -74,11 +81,37 @@ pub(super) enum Place {
 }
 
 impl Places {
-    pub(super) fn new(trigger: Trigger) -> Self {
+    /// Takes a descriptor that is registered nowhere.
+    pub(super) fn new(fd: OwnedFd, trigger: Trigger) -> Self {
         Self {
+            words: Default::default(),
+            fd: Some(fd),
             trigger,
-            ..Self::default()
+            is_shared: AtomicBool::new(false),
+            may_live_on: AtomicBool::new(false),
         }
+    }
+
+    /// The descriptor, for calls that leave no duplicate.
+    #[inline]
+    pub(super) fn fd(&self) -> &OwnedFd {
+        self.fd.as_ref().expect("only `into_fd` empties it")
+    }
+
+    /// Takes note that someone may have a duplicate, so that closing it is not enough.
+    pub(super) fn note_duplicate(&self) {
+        self.may_live_on.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_trigger(&mut self, trigger: Trigger) {
+        self.trigger = trigger;
+    }
+
+    /// Takes the descriptor out; no runtime watches it any more.
+    pub(super) fn into_fd(mut self) -> OwnedFd {
+        *self.may_live_on.get_mut() = true;
+        self.leave();
+        self.fd.take().expect("only this empties it")
     }
 
     /// Where `direction` is registered, as `reactor` sees it.
@@ -92,7 +125,7 @@ impl Places {
             return Place::Drained;
         }
         if self.is_shared.load(Ordering::Acquire) {
-            return self.find_guest(reactor);
+            return find_guest(reactor, self.fd());
         }
         Place::Elsewhere
     }
@@ -106,14 +139,6 @@ impl Places {
         }
     }
 
-    #[cold]
-    fn find_guest(&self, reactor: &Reactor) -> Place {
-        match self.lock().guest(reactor) {
-            Some(key) => Place::Here(key),
-            None => Place::Elsewhere,
-        }
-    }
-
     /// Sees to it that `reactor` watches the direction; returns its key.
     ///
     /// # Errors
@@ -122,46 +147,48 @@ impl Places {
     pub(super) fn settle(
         &self,
         reactor: &Reactor,
-        fd: BorrowedFd<'_>,
         direction: Direction,
         is_shared: bool,
     ) -> io::Result<u32> {
+        let fd = self.fd();
         let place = self.find(reactor, direction);
         if let Place::Here(key) = place
             && reactor.with_source(key, |source| source.reports(direction)) == Some(true)
         {
             return Ok(key);
         }
-        let mut sharing = self.lock();
+        let mut shared = lock(fd);
+        let sharing = shared.get(&fd.as_raw_fd());
         let word = self.word(direction).load(Ordering::Acquire);
         if word == DRAINED {
             // If registering fails, the operation is to be tried.
             self.word(direction).store(NOWHERE, Ordering::Relaxed);
         }
         if let Place::Here(key) = place
-            && (word == word_of(reactor, key) || sharing.guest(reactor) == Some(key))
+            && (word == word_of(reactor, key) || guest(sharing, reactor) == Some(key))
         {
-            reactor.watch(key, fd, direction.into(), self.trigger)?;
+            reactor.watch(key, self.fd().as_fd(), direction.into(), self.trigger)?;
             return Ok(key);
         }
         let Some(home) = home_of(word) else {
-            return self.own(reactor, fd, direction);
+            return self.own(reactor, direction);
         };
-        if is_shared && sharing.takeovers() == MAX_TAKEOVERS {
-            return self.visit(reactor, fd, direction, sharing.get_or_insert_default());
+        if is_shared && sharing.is_some_and(|sharing| sharing.takeovers == MAX_TAKEOVERS) {
+            return self.visit(reactor, direction, &mut shared);
         }
-        let key = self.own(reactor, fd, direction)?;
+        let key = self.own(reactor, direction)?;
         if is_shared {
-            sharing.get_or_insert_default().takeovers += 1;
+            shared.entry(fd.as_raw_fd()).or_default().takeovers += 1;
+            self.is_shared.store(true, Ordering::Release);
         }
-        home.unwatch(fd);
-        drop(sharing);
+        home.unwatch(fd.as_fd());
+        drop(shared);
         home.leave(Letter::Release(key_of(word)));
         Ok(key)
     }
 
     /// Makes `reactor` the direction's owner; the caller holds the lock.
-    fn own(&self, reactor: &Reactor, fd: BorrowedFd<'_>, direction: Direction) -> io::Result<u32> {
+    fn own(&self, reactor: &Reactor, direction: Direction) -> io::Result<u32> {
         let word = self.word(direction);
         // Who waits for writing first makes a connection, or has a peer that reads slowly: reading
         // comes next.
@@ -170,7 +197,7 @@ impl Places {
             _ => direction.into(),
         };
         let key = self.claim(reactor, direction)?;
-        if let Err(error) = reactor.watch(key, fd, directions, self.trigger) {
+        if let Err(error) = reactor.watch(key, self.fd().as_fd(), directions, self.trigger) {
             reactor.release(key);
             return Err(error);
         }
@@ -182,18 +209,17 @@ impl Places {
     fn visit(
         &self,
         reactor: &Reactor,
-        fd: BorrowedFd<'_>,
         direction: Direction,
-        sharing: &mut Sharing,
+        shared: &mut BTreeMap<RawFd, Sharing>,
     ) -> io::Result<u32> {
         let key = self.claim(reactor, direction)?;
-        if let Err(error) = reactor.watch(key, fd, direction.into(), self.trigger) {
+        if let Err(error) = reactor.watch(key, self.fd().as_fd(), direction.into(), self.trigger) {
             reactor.release(key);
             return Err(error);
         }
-        sharing.guests.retain(|&guest| home_of(guest).is_some());
-        sharing.guests.push(word_of(reactor, key));
-        self.is_shared.store(true, Ordering::Release);
+        let guests = &mut shared.entry(self.fd().as_raw_fd()).or_default().guests;
+        guests.retain(|&guest| home_of(guest).is_some());
+        guests.push(word_of(reactor, key));
         Ok(key)
     }
 
@@ -209,20 +235,23 @@ impl Places {
         reactor.insert_source()
     }
 
-    /// Gives all entries back. A descriptor that lives on leaves the epoll sets by `unwatch`.
-    pub(super) fn leave(&mut self, current: Option<&Reactor>, unwatch: Option<BorrowedFd<'_>>) {
-        let owned = self
-            .words
-            .each_mut()
-            .map(|word| std::mem::take(word.get_mut()));
-        let sharing = self
-            .sharing
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
-        let guests = sharing.0.take().map(|sharing| sharing.guests);
-        for word in owned.into_iter().chain(guests.into_iter().flatten()) {
-            release(current, word, unwatch);
-        }
+    /// Gives all entries back; a descriptor that may live on leaves the epoll sets, too.
+    fn leave(&mut self) {
+        let Some(fd) = &self.fd else {
+            return;
+        };
+        let unwatch = self.may_live_on.get_mut().then_some(fd.as_fd());
+        let owned = self.words.each_mut().map(|word| mem::take(word.get_mut()));
+        let sharing = match mem::take(self.is_shared.get_mut()) {
+            true => lock(fd).remove(&fd.as_raw_fd()).unwrap_or_default(),
+            false => Sharing::default(),
+        };
+        context::with(|current| {
+            let current = current.map(|current| &current.reactor);
+            for word in owned.into_iter().chain(sharing.guests) {
+                release(current, word, unwatch);
+            }
+        });
     }
 
     fn word(&self, direction: Direction) -> &AtomicU64 {
@@ -231,38 +260,34 @@ impl Places {
             Direction::Write => &self.words[1],
         }
     }
+}
 
-    /// Locks; no code of others runs under the lock, so a poisoned one is whole.
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.sharing.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
-impl Shared {
-    fn get_or_insert_default(&mut self) -> &mut Sharing {
-        self.0.get_or_insert_default()
-    }
+/// Locks a descriptor's places; no code of others runs under the lock, so a poisoned one is whole.
+fn lock(fd: &OwnedFd) -> MutexGuard<'static, BTreeMap<RawFd, Sharing>> {
+    let number = usize::try_from(fd.as_raw_fd()).expect("a descriptor is not negative");
+    let shared = &SHARED[number % SHARED.len()];
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    fn takeovers(&self) -> u32 {
-        self.0.as_ref().map_or(0, |sharing| sharing.takeovers)
-    }
-
-    fn guests(&self) -> &[u64] {
-        self.0.as_ref().map_or(&[], |sharing| &sharing.guests)
-    }
-
-    /// The key of `reactor`'s entry, if it is a guest.
-    fn guest(&self, reactor: &Reactor) -> Option<u32> {
-        let mut guests = self.guests().iter();
-        let word = guests.find(|&&word| reactor_of(word) == reactor.number())?;
-        Some(key_of(*word))
+#[cold]
+fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Place {
+    match guest(lock(fd).get(&fd.as_raw_fd()), reactor) {
+        Some(key) => Place::Here(key),
+        None => Place::Elsewhere,
     }
 }
 
-impl fmt::Debug for Places {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Places").field(&self.words).finish()
-    }
+/// The key of `reactor`'s entry, if it is a guest.
+fn guest(sharing: Option<&Sharing>, reactor: &Reactor) -> Option<u32> {
+    let mut guests = sharing?.guests.iter();
+    let word = guests.find(|&&word| reactor_of(word) == reactor.number())?;
+    Some(key_of(*word))
 }
 
 /// The home of the reactor that a word names, if that is alive.

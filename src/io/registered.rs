@@ -14,7 +14,6 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -29,10 +28,6 @@ use crate::runtime::context;
 /// A nonblocking descriptor, registered with the reactor of the runtime that last waited for it.
 pub(crate) struct Registered {
     places: Places,
-    /// Someone else may have a duplicate.
-    may_live_on: AtomicBool,
-    /// `None` only while [`Registered::into_fd`] takes it out.
-    fd: Option<OwnedFd>,
 }
 
 /// What an operation did.
@@ -114,46 +109,43 @@ impl Registered {
     /// Takes a nonblocking descriptor that nobody else knows.
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self {
-            places: Places::default(),
-            may_live_on: AtomicBool::new(false),
-            fd: Some(fd),
+            places: Places::new(fd, Trigger::Edge),
         }
-    }
-
-    /// Makes it level-triggered, which is for listeners; nothing may be registered yet.
-    pub(crate) fn level_triggered(mut self) -> Self {
-        self.places = Places::new(Trigger::Level);
-        self
     }
 
     /// Takes a nonblocking descriptor that others may have duplicates of.
     pub(crate) fn from_outside(fd: OwnedFd) -> Self {
         let this = Self::new(fd);
-        this.may_live_on.store(true, Ordering::Relaxed);
+        this.places.note_duplicate();
         this
+    }
+
+    /// Makes it level-triggered, which is for listeners; nothing is registered yet.
+    pub(crate) fn level_triggered(mut self) -> Self {
+        self.places.set_trigger(Trigger::Level);
+        self
     }
 
     /// The descriptor, for calls that leave no duplicate.
     #[inline]
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_ref().expect("only `into_fd` empties it").as_fd()
+        self.places.fd().as_fd()
     }
 
     /// The descriptor as a socket, for its options and addresses.
     pub(crate) fn socket(&self) -> SockRef<'_> {
-        SockRef::from(self.fd.as_ref().expect("only `into_fd` empties it"))
+        SockRef::from(self.places.fd())
     }
 
     /// The descriptor, for whatever the caller does with it.
     pub(crate) fn lend(&self) -> BorrowedFd<'_> {
-        self.may_live_on.store(true, Ordering::Relaxed);
+        self.places.note_duplicate();
         self.fd()
     }
 
     /// Takes the descriptor out; no runtime watches it any more.
-    pub(crate) fn into_fd(mut self) -> OwnedFd {
-        self.leave(true);
-        self.fd.take().expect("only this empties it")
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.places.into_fd()
     }
 
     /// Tries `operation` when the direction may be ready, and waits while it says `WouldBlock`.
@@ -340,27 +332,13 @@ impl Registered {
         wait_as: &WaitAs<'_>,
     ) -> io::Result<u32> {
         let is_shared = !matches!(wait_as, WaitAs::Only);
-        self.places.settle(reactor, self.fd(), direction, is_shared)
-    }
-
-    /// Gives the reactors' entries back.
-    fn leave(&mut self, lives_on: bool) {
-        let Self { places, fd, .. } = self;
-        let unwatch = fd.as_ref().filter(|_| lives_on).map(OwnedFd::as_fd);
-        context::with(|current| places.leave(current.map(|current| &current.reactor), unwatch));
-    }
-}
-
-impl Drop for Registered {
-    fn drop(&mut self) {
-        let lives_on = *self.may_live_on.get_mut();
-        self.leave(lives_on);
+        self.places.settle(reactor, direction, is_shared)
     }
 }
 
 impl fmt::Debug for Registered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fd.fmt(f)
+        self.fd().fmt(f)
     }
 }
 
