@@ -443,7 +443,7 @@ mod tests {
     #[test]
     fn an_idle_task_costs_its_future_and_less_than_64_bytes() {
         const { assert!(task::OVERHEAD < 64) };
-        assert_eq!(task::OVERHEAD, 32);
+        assert_eq!(task::OVERHEAD, 24);
     }
 
     #[test]

@@ -21,11 +21,12 @@ use super::join::Id;
 use super::{local, remote};
 
 const SLOT_BITS: u32 = 24;
-const GENERATION_BITS: u32 = 28;
+const GENERATION_BITS: u32 = 27;
 const RUNTIME_SHIFT: u32 = SLOT_BITS + GENERATION_BITS;
 
 const _: () = assert!(remote::MAX_SLOTS == 1 << SLOT_BITS);
-const _: () = assert!(remote::MAX_RUNTIMES < 1 << (usize::BITS - RUNTIME_SHIFT));
+/// The top bit is left over, see [`Address::odd`].
+const _: () = assert!(remote::MAX_RUNTIMES < 1 << (usize::BITS - 1 - RUNTIME_SHIFT));
 
 /// Which task of which runtime, in one word: runtime number, generation, slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,30 @@ impl Address {
         // SAFETY: the vtable's functions must be thread-safe and own nothing that a clone or a drop
         // could get wrong: they only read the address (invariant 1).
         ManuallyDrop::new(unsafe { Waker::from_raw(self.raw()) })
+    }
+
+    /// The same waker for keeping.
+    #[inline]
+    pub(super) fn to_waker(self) -> Waker {
+        Waker::clone(&self.waker())
+    }
+
+    /// The address that a waker holds, if it is ours.
+    #[inline]
+    pub(super) fn of(waker: &Waker) -> Option<Self> {
+        ptr::eq(waker.vtable(), &raw const VTABLE).then(|| Self(waker.data().addr()))
+    }
+
+    /// The address as an odd number, which no pointer to a waker is.
+    #[inline]
+    pub(super) fn odd(self) -> usize {
+        self.0 << 1 | 1
+    }
+
+    /// Undoes [`Address::odd`].
+    #[inline]
+    pub(super) fn from_odd(word: usize) -> Option<Self> {
+        (word & 1 == 1).then_some(Self(word >> 1))
     }
 
     #[inline]

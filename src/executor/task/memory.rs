@@ -14,9 +14,13 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// Blocks are multiples of this, and aligned to it.
+/// Sizes of blocks lie this far apart.
 const GRAIN: usize = 16;
-/// Tasks above `GRAIN * CLASSES` bytes are not kept.
+/// Blocks are smaller than a multiple of the grain by what the allocator puts before them.
+const SMALLER_BY: usize = 8;
+/// Larger alignments are not kept.
+const ALIGNMENT: usize = 8;
+/// Tasks of `GRAIN * CLASSES - SMALLER_BY` bytes and more are not kept.
 const CLASSES: usize = 32;
 /// How many blocks of a size are kept.
 const KEPT: u32 = 128;
@@ -87,9 +91,9 @@ pub(super) unsafe fn free<T>(block: NonNull<T>) {
 
 /// Which list blocks of this layout are kept on; none if they are not kept.
 const fn class(layout: Layout) -> Option<usize> {
-    let class = layout.size().div_ceil(GRAIN);
+    let class = (layout.size() + SMALLER_BY).div_ceil(GRAIN);
     let is_kept = !cfg!(runtime_plain_memory);
-    if is_kept && layout.align() <= GRAIN && class < CLASSES {
+    if is_kept && layout.align() <= ALIGNMENT && class < CLASSES {
         Some(class)
     } else {
         None
@@ -105,7 +109,7 @@ const fn layout(layout: Layout) -> Layout {
 }
 
 const fn class_layout(class: usize) -> Layout {
-    match Layout::from_size_align(class * GRAIN, GRAIN) {
+    match Layout::from_size_align(class * GRAIN - SMALLER_BY, ALIGNMENT) {
         Ok(layout) => layout,
         Err(_) => panic!("class sizes are small"),
     }
@@ -160,10 +164,10 @@ mod tests {
     #[test]
     #[cfg(not(runtime_plain_memory))]
     fn a_freed_block_is_used_again_for_the_same_size() {
-        let first = allocate::<[u64; 7]>();
+        let first = allocate::<[u64; 6]>();
         // SAFETY: it came from `allocate` with this type, and is not used again.
         unsafe { free(first) };
-        let second = allocate::<[u64; 8]>();
+        let second = allocate::<[u64; 7]>();
         assert_eq!(first.addr(), second.addr());
         // SAFETY: it came from `allocate` with this type, and is not used again.
         unsafe { free(second) };

@@ -31,6 +31,7 @@
     reason = "a future is erased, and overwritten in place by its output"
 )]
 
+mod joiner;
 mod memory;
 
 use std::any::Any;
@@ -43,6 +44,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, Waker, ready};
 
+use self::joiner::Joiner;
 use crate::quiet::quietly;
 
 /// What a panic carries.
@@ -74,7 +76,7 @@ enum Stage {
 struct Header {
     vtable: &'static VTable,
     /// Who waits for the output.
-    joiner: Cell<Option<Waker>>,
+    joiner: Joiner,
     references: Cell<u32>,
     stage: Cell<Stage>,
     /// A join handle exists, so the output is kept.
@@ -249,7 +251,7 @@ where
     let allocation = Allocation {
         header: Header {
             vtable: Allocation::<F>::VTABLE,
-            joiner: Cell::new(None),
+            joiner: Joiner::none(),
             references: Cell::new(2),
             stage: Cell::new(Stage::Future),
             is_joinable: Cell::new(true),
@@ -313,22 +315,21 @@ impl<T> Joinable<T> {
     /// Wakes `waker`, and only it, when the task finishes; false if it has.
     pub(crate) fn wait(&self, waker: &Waker) -> bool {
         let joiner = &self.task.header().joiner;
-        let before = joiner.take();
-        if before
-            .as_ref()
-            .is_some_and(|before| before.will_wake(waker))
-        {
-            joiner.set(before);
-            return true;
+        match joiner.take() {
+            Some(before) if before.will_wake(waker) => {
+                joiner.set(before);
+                return true;
+            }
+            Some(other) => quietly(|| drop(other)),
+            None => {}
         }
-        quietly(|| drop(before));
         let waker = waker.clone();
         if self.task.is_finished() {
             // The clone is foreign code, and has ended the task's runtime.
             quietly(|| drop(waker));
             return false;
         }
-        joiner.set(Some(waker));
+        joiner.set(waker);
         true
     }
 
