@@ -119,7 +119,7 @@ impl Running {
     }
 
     /// Kills the program and returns its last words: why it did not do what it should.
-    pub fn last_words(mut self) -> String {
+    pub fn last_words(&mut self) -> String {
         let _ = self.child.kill(); // it may have ended by itself
         last_line(&self.complaints()).to_owned()
     }
