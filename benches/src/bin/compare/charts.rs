@@ -5,9 +5,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::metrics::{CALLS, INSTRUCTIONS};
 use crate::plot::{self, PlotError, Series};
 use crate::results::Results;
-use crate::scenarios::{CALLS, INSTRUCTIONS};
 
 /// A chart that has been drawn.
 pub(crate) struct Drawn {

@@ -5,6 +5,7 @@
 mod charts;
 mod document;
 mod measure;
+mod metrics;
 mod perf;
 mod plot;
 mod results;

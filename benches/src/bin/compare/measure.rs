@@ -10,8 +10,9 @@ use runtime_benches::callgrind;
 use runtime_benches::programs::Programs;
 use runtime_benches::session::{self, CONTESTANT_CPU, Metrics, Server};
 
+use crate::metrics::{CALLS, INSTRUCTIONS};
 use crate::perf::Perf;
-use crate::scenarios::{CALLS, INSTRUCTIONS, Scenario, Work};
+use crate::scenarios::{Scenario, Work};
 
 /// Bytes that a server reads at most at once: enough for all that one connection has outstanding, so that a read
 /// is short and proves that the socket is drained.

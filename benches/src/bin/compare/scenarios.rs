@@ -4,6 +4,11 @@
 
 use runtime_benches::callgrind::Counts;
 
+use crate::metrics::{
+    BYTES, CPU_NS, CPU_US, FLOOD_RATE, LATE_P50_US, LATE_P99_US, MAX_US, Metric, NS, P50_NS,
+    P50_US, P99_NS, P99_US, P999_US, PER_SECOND,
+};
+
 /// One thing that every contestant does.
 pub(crate) struct Scenario {
     /// What `--only` and the saved results know it by.
@@ -53,71 +58,13 @@ pub(crate) enum Work {
     },
 }
 
-/// A number that a run brings.
-pub(crate) struct Metric {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-}
-
-/// A cost, which contestants are compared by: less is better.
-const NS: Metric = Metric {
-    name: "ns",
-    title: "ns",
-};
-const P50_US: Metric = Metric {
-    name: "p50_us",
-    title: "p50 µs",
-};
-const P99_US: Metric = Metric {
-    name: "p99_us",
-    title: "p99 µs",
-};
-const CPU_US: Metric = Metric {
-    name: "cpu_us",
-    title: "server CPU µs per request",
-};
-const PER_SECOND: Metric = Metric {
-    name: "per_second",
-    title: "requests/s",
-};
-const BYTES: Metric = Metric {
-    name: "bytes",
-    title: "bytes",
-};
-
-/// The name of the number of system calls that a request takes.
-pub(crate) const CALLS: &str = "calls";
-
-/// The name of the number of instructions that an operation takes.
-pub(crate) const INSTRUCTIONS: &str = "instructions";
-
 impl Scenario {
     /// What a round measures; the first is what contestants are compared by, and less of it is better.
     pub(crate) fn metrics(&self) -> &'static [Metric] {
         match self.work {
-            Work::Echo { .. } => &[
-                CPU_US,
-                PER_SECOND,
-                P50_US,
-                P99_US,
-                Metric {
-                    name: "p999_us",
-                    title: "p99.9 µs",
-                },
-            ],
+            Work::Echo { .. } => &[CPU_US, PER_SECOND, P50_US, P99_US, P999_US],
             Work::Active { .. } | Work::Churn => &[CPU_US, PER_SECOND],
-            Work::Fair => &[
-                P99_US,
-                P50_US,
-                Metric {
-                    name: "max_us",
-                    title: "longest µs",
-                },
-                Metric {
-                    name: "flood_mb_per_s",
-                    title: "flood MB/s",
-                },
-            ],
+            Work::Fair => &[P99_US, P50_US, MAX_US, FLOOD_RATE],
             Work::Idle => &[BYTES],
             Work::Micro { metrics, .. } => metrics,
         }
@@ -224,16 +171,7 @@ fn tasks() -> Vec<Scenario> {
 }
 
 fn wakes() -> Vec<Scenario> {
-    const LATENCY: &[Metric] = &[
-        Metric {
-            name: "p50_ns",
-            title: "p50 ns",
-        },
-        Metric {
-            name: "p99_ns",
-            title: "p99 ns",
-        },
-    ];
+    const LATENCY: &[Metric] = &[P50_NS, P99_NS];
     let (few, many) = (10_000, 110_000);
     let counts = Some(Counts { few, many });
     let wake = |scenario, title, count, counts| micro(Group::Wakes, scenario, title, count, counts);
@@ -265,20 +203,7 @@ fn wakes() -> Vec<Scenario> {
 }
 
 fn timers() -> Vec<Scenario> {
-    const FIRE: &[Metric] = &[
-        Metric {
-            name: "cpu_ns",
-            title: "CPU ns per timer",
-        },
-        Metric {
-            name: "late_p50_us",
-            title: "late p50 µs",
-        },
-        Metric {
-            name: "late_p99_us",
-            title: "late p99 µs",
-        },
-    ];
+    const FIRE: &[Metric] = &[CPU_NS, LATE_P50_US, LATE_P99_US];
     const LATE: &[Metric] = &[P50_US, P99_US];
     let (few, many) = (5_000, 25_000);
     let counts = Some(Counts { few, many });

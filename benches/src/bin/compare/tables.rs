@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::metrics::{CALLS, INSTRUCTIONS};
 use crate::results::Results;
-use crate::scenarios::{CALLS, INSTRUCTIONS, Scenario, thousands};
+use crate::scenarios::{Scenario, thousands};
 use crate::stats::Spread;
 
 /// What stands where nothing was measured.
