@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -83,21 +83,7 @@ impl Running {
     /// If it fails, with its last words, or if it hangs.
     pub fn finish(mut self) -> io::Result<(String, String)> {
         drop(self.child.stdin.take());
-        let mut output = String::new();
-        while let Some(line) = self.line()? {
-            writeln!(output, "{line}").expect("a string takes everything");
-        }
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > end {
-                return Err(hangs());
-            }
-            thread::sleep(Duration::from_millis(1));
-        };
-        let complaints = self.complaints();
+        let (status, output, complaints) = self.wait()?;
         if status.success() {
             return Ok((output, complaints));
         }
@@ -105,23 +91,36 @@ impl Running {
         Err(io::Error::other(format!("{status}: {reason}")))
     }
 
-    /// Sends SIGINT, at which `perf` prints and ends.
+    /// Sends SIGINT, at which `perf` prints and ends; returns its standard error.
     ///
     /// # Errors
     ///
-    /// Those of `kill`.
-    pub fn interrupt(&self) -> io::Result<()> {
+    /// If it hangs. That it ends by the signal is as it should be.
+    pub fn interrupt(mut self) -> io::Result<String> {
         let process = rustix::process::Pid::from_child(&self.child);
-        Ok(rustix::process::kill_process(
-            process,
-            rustix::process::Signal::INT,
-        )?)
+        rustix::process::kill_process(process, rustix::process::Signal::INT)?;
+        Ok(self.wait()?.2)
     }
 
     /// Kills the program and returns its last words: why it did not do what it should.
     pub fn last_words(&mut self) -> String {
         let _ = self.child.kill(); // it may have ended by itself
         last_line(&self.complaints()).to_owned()
+    }
+
+    fn wait(&mut self) -> io::Result<(ExitStatus, String, String)> {
+        let mut output = String::new();
+        while let Some(line) = self.line()? {
+            writeln!(output, "{line}").expect("a string takes everything");
+        }
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok((status, output, self.complaints()));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(hangs())
     }
 
     fn complaints(&mut self) -> String {

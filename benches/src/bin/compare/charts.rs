@@ -172,7 +172,7 @@ pub(crate) fn draw(folder: &Path, results: &Results) -> Result<Vec<Drawn>, PlotE
     let mut drawn = Vec::new();
     for chart in BARS {
         let (groups, series) = chart.figures(results);
-        if groups.is_empty() {
+        if series.is_empty() {
             continue;
         }
         let path = folder.join(chart.name).with_extension("svg");
@@ -184,7 +184,7 @@ pub(crate) fn draw(folder: &Path, results: &Results) -> Result<Vec<Drawn>, PlotE
     }
     for chart in LINES {
         let series = chart.figures(results);
-        if series.iter().all(|series| series.figures.is_empty()) {
+        if series.is_empty() {
             continue;
         }
         let path = folder.join(chart.name).with_extension("svg");
@@ -221,12 +221,13 @@ impl Bars {
     }
 
     fn figure(&self, results: &Results, scenario: &str, contestant: &str) -> Option<f64> {
-        if self.is_relative {
-            results.ratio(scenario, self.metric, contestant, "raw")
+        let figure = if self.is_relative {
+            results.ratio(scenario, self.metric, contestant, "raw")?
         } else {
-            let cell = results.cell(scenario, contestant)?;
-            Some(cell.spread(self.metric)?.median)
-        }
+            results.cell(scenario, contestant)?.spread(self.metric)?.median
+        };
+        // A logarithmic axis has no place for 0.
+        (figure > 0.0).then_some(figure)
     }
 }
 
@@ -237,8 +238,8 @@ impl Lines {
             let points = results.cells.iter().filter_map(|(scenario, cells)| {
                 let number: f64 = scenario.strip_prefix(self.prefix)?.parse().ok()?;
                 let cost = cells.get(contestant)?.spread(self.metric)?.median;
-                // A logarithmic axis has no place for 0.
-                (number > 0.0).then_some((number, cost))
+                // Nor has one for no timers.
+                (number > 0.0 && cost > 0.0).then_some((number, cost))
             });
             let mut figures: Vec<_> = points.collect();
             figures.sort_by(|one, other| one.0.total_cmp(&other.0));
