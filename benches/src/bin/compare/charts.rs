@@ -44,8 +44,8 @@ const ECHOES: &[(&str, &str)] = &[
     ("echo-1000", "64 B\n1,000 conns"),
     ("echo-8000", "64 B\n8,000 conns"),
     ("echo-16k", "16 KiB\n100 conns"),
-    ("echo-pipelined", "64 B, 16 deep\n100 conns"),
-    ("churn", "connect, 64 B,\nclose"),
+    ("echo-pipelined", "16 deep\n100 conns"),
+    ("churn", "connect,\necho, close"),
 ];
 
 const BARS: &[Bars] = &[
@@ -75,7 +75,7 @@ const BARS: &[Bars] = &[
             ("yield:1", "yield\n1 task"),
             ("yield:100", "yield\n100 tasks"),
             ("ping-pong", "ping-pong\nof tasks"),
-            ("timer:10000", "timer,\n10,000 others"),
+            ("timer:10000", "timer,\n10,000 more"),
         ],
     },
     Bars {
@@ -224,7 +224,10 @@ impl Bars {
         let figure = if self.is_relative {
             results.ratio(scenario, self.metric, contestant, "raw")?
         } else {
-            results.cell(scenario, contestant)?.spread(self.metric)?.median
+            results
+                .cell(scenario, contestant)?
+                .spread(self.metric)?
+                .median
         };
         // A logarithmic axis has no place for 0.
         (figure > 0.0).then_some(figure)

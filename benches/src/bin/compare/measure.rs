@@ -19,6 +19,9 @@ use crate::scenarios::{Scenario, Work};
 const BUFFER: usize = 4 * 1024;
 const LARGE_BUFFER: usize = 32 * 1024;
 
+/// The same where clients flood: what they write at once.
+const FLOOD_BUFFER: usize = 16 * 1024;
+
 /// How many connections are opened before memory is looked at, and how many are then counted.
 const FIRST_IDLE: usize = 1_000;
 const COUNTED_IDLE: usize = 8_000;
@@ -112,7 +115,7 @@ impl Measure<'_> {
     fn serve(&self, work: &Work, contestant: &str) -> io::Result<Server> {
         let buffer = match work {
             Work::Echo { size, depth, .. } if size * depth >= BUFFER => LARGE_BUFFER,
-            Work::Fair => LARGE_BUFFER,
+            Work::Fair => FLOOD_BUFFER,
             _ => BUFFER,
         };
         Server::start(self.programs, &[], contestant, buffer, 0)

@@ -278,6 +278,7 @@ fn axis_number(value: f64) -> String {
     match value {
         1e6.. => format!("{} M", value / 1e6),
         1e4.. => format!("{:.0} k", value / 1e3),
+        1e3.. => format!("{:.0},{:03.0}", (value / 1e3).floor(), value % 1e3),
         100.0.. => format!("{value:.0}"),
         10.0.. => trim(&format!("{value:.1}")),
         _ => trim(&format!("{value:.2}")),

@@ -213,19 +213,19 @@ fn timers() -> Vec<Scenario> {
     vec![
         timer(
             "timer:0",
-            "make, poll, drop a timer, no others",
+            "make, poll, drop a timer, none pending",
             500_000,
             counts,
         ),
         timer(
             "timer:10000",
-            "make, poll, drop a timer, 10,000 others",
+            "make, poll, drop a timer, 10,000 pending",
             500_000,
             counts,
         ),
         timer(
             "timer:1000000",
-            "make, poll, drop a timer, 1,000,000 others",
+            "make, poll, drop a timer, 1,000,000 pending",
             500_000,
             None,
         ),
@@ -284,7 +284,7 @@ fn scaling() -> Vec<Scenario> {
         )
     };
     let timer = |pending| {
-        let title = format!("make, poll, drop a timer, {} others", thousands(pending));
+        let title = format!("make, poll, drop a timer, {} pending", thousands(pending));
         micro(
             Group::Scaling,
             &format!("timer:{pending}"),

@@ -134,8 +134,10 @@ impl Clients {
 
 impl Client {
     fn open(address: SocketAddr) -> io::Result<Self> {
+        let connection = Connection::open(address)?;
+        connection.never_delay()?;
         Ok(Self {
-            connection: Connection::open(address)?,
+            connection,
             asked: VecDeque::new(),
             next_answer: 0,
         })

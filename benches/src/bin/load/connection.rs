@@ -48,14 +48,17 @@ impl Connection {
         };
         let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         connect(&socket, &address)?;
-        // A request is one write: there is nothing to wait for.
-        set_tcp_nodelay(&socket, true)?;
         Ok(Self {
             socket,
             allowed: 0,
             sent: 0,
             received: 0,
         })
+    }
+
+    /// Lets small requests leave before earlier ones are acknowledged.
+    pub(crate) fn never_delay(&self) -> io::Result<()> {
+        Ok(set_tcp_nodelay(&self.socket, true)?)
     }
 
     /// Lets `length` more bytes be sent.

@@ -69,6 +69,7 @@ impl Flood {
         let mut connections = Vec::new();
         for place in 0..flooders {
             let mut connection = Connection::open(address)?;
+            connection.never_delay()?;
             connection.allow(usize::MAX);
             // Level-triggered: each connection gets one read and one write in turn.
             let interest = epoll::EventFlags::IN | epoll::EventFlags::OUT;

@@ -12,6 +12,7 @@ mod mark;
 
 use std::env;
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -19,7 +20,6 @@ use std::time::{Duration, Instant};
 use runtime_benches::percentile::percentile;
 use serde_json::{Value, json};
 
-use crate::churn::Churn;
 use crate::clients::Clients;
 
 const USAGE: &str = "\
@@ -66,11 +66,7 @@ fn run(arguments: &Arguments<'_>) -> io::Result<Value> {
             let clients = Clients::open(arguments.get(1)?, idle + ACTIVE, SIZE)?;
             echo(clients, ACTIVE, 1, seconds(3)?)
         }
-        Some("churn") => churn(
-            Churn::new(arguments.get(1)?)?,
-            arguments.get(3)?,
-            seconds(2)?,
-        ),
+        Some("churn") => churn(arguments.get(1)?, arguments.get(3)?, seconds(2)?),
         Some("fair") => fair::fair(arguments.get(1)?, arguments.get(2)?, WARM_UP, seconds(3)?),
         Some("idle") => {
             let clients = Clients::open(arguments.get(1)?, arguments.get(2)?, SIZE)?;
@@ -108,12 +104,12 @@ fn echo(
     }))
 }
 
-fn churn(mut churn: Churn, concurrency: usize, duration: Duration) -> io::Result<Value> {
+fn churn(address: SocketAddr, concurrency: usize, duration: Duration) -> io::Result<Value> {
     // Shorter than elsewhere: every connection leaves its port unusable for a second, and there are 28,000.
-    churn.run(concurrency, WARM_UP / 3)?;
+    churn::churn(address, concurrency, WARM_UP / 3)?;
     mark::quiet()?;
     let start = Instant::now();
-    let requests = churn.run(concurrency, duration)?;
+    let requests = churn::churn(address, concurrency, duration)?;
     let seconds = start.elapsed().as_secs_f64();
     mark::quiet()?;
     Ok(json!({ "requests": requests, "per_second": requests as f64 / seconds }))
