@@ -1,4 +1,4 @@
-//! tokio: its current-thread runtime.
+//! tokio: its current-thread runtime, and the one whose tasks need not be `Send`.
 
 #![expect(
     unsafe_code,
@@ -13,11 +13,11 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::{task, time};
 
 use crate::contestant::Runtime;
-use crate::server::Echo;
+use crate::server::{Connections, Echo};
 
 /// The current-thread runtime with plain `tokio::spawn`, as `#[tokio::main(flavor = "current_thread")]`
 /// sets it up.
@@ -80,18 +80,80 @@ impl Runtime for Tokio {
     }
 
     fn serve_echo(server: Echo) {
-        let (buffer, connections) = (server.buffer, server.connections);
-        let served: io::Result<()> = Self::block_on(async {
-            let listener = TcpListener::from_std(server.nonblocking())?;
-            loop {
-                let (stream, _peer) = listener.accept().await?;
-                tokio::spawn(async move {
-                    let _ = echo(stream, buffer).await;
-                    connections.ended();
-                });
-            }
+        let start = |client: Client| drop(tokio::spawn(client.serve()));
+        Self::block_on(serve(server, start)).expect("the listener accepts");
+    }
+}
+
+/// The runtime with `tokio::task::spawn_local`, as `#[tokio::main(flavor = "local")]` sets it up.
+pub(crate) struct TokioLocal;
+
+impl Runtime for TokioLocal {
+    fn block_on<F: Future>(future: F) -> F::Output {
+        Builder::new_current_thread()
+            .enable_all()
+            .build_local(LocalOptions::default())
+            .expect("a runtime can be made")
+            .block_on(future)
+    }
+
+    fn spawn<F>(future: F) -> impl Future + 'static
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        task::spawn_local(future)
+    }
+
+    fn detach<F>(future: F)
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        task::spawn_local(future);
+    }
+
+    fn yield_now() -> impl Future + 'static {
+        task::yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future + 'static {
+        time::sleep(duration)
+    }
+
+    fn timeout<F: Future>(duration: Duration, future: F) -> impl Future {
+        time::timeout(duration, future)
+    }
+
+    fn serve_echo(server: Echo) {
+        let start = |client: Client| drop(task::spawn_local(client.serve()));
+        Self::block_on(serve(server, start)).expect("the listener accepts");
+    }
+}
+
+/// Accepts clients and starts a task for each.
+async fn serve(server: Echo, start: impl Fn(Client)) -> io::Result<()> {
+    let (buffer, connections) = (server.buffer, server.connections);
+    let listener = TcpListener::from_std(server.nonblocking())?;
+    loop {
+        let (stream, _peer) = listener.accept().await?;
+        start(Client {
+            stream,
+            buffer,
+            connections,
         });
-        served.expect("the listener accepts");
+    }
+}
+
+/// A connection that nobody serves yet.
+struct Client {
+    stream: TcpStream,
+    buffer: usize,
+    connections: Connections,
+}
+
+impl Client {
+    async fn serve(self) {
+        let _ = echo(self.stream, self.buffer).await;
+        self.connections.ended();
     }
 }
 
