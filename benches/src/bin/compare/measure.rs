@@ -145,7 +145,7 @@ impl Measure<'_> {
                 ("active", vec![idle.to_string(), self.seconds(0.4)])
             }
             Work::Churn => ("churn", vec![self.seconds(0.5), CHURNING.to_string()]),
-            Work::Fair => ("fair", vec![FLOODERS.to_string(), self.seconds(0.8)]),
+            Work::Fair => ("fair", vec![FLOODERS.to_string(), self.seconds(1.2)]),
             Work::Idle | Work::Micro { .. } => unreachable!("these are driven in their own ways"),
         };
         server.drive(self.programs, mode, &arguments, at_quiet)

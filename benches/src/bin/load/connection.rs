@@ -127,6 +127,20 @@ impl Connection {
         Ok(length)
     }
 
+    /// Receives what one call brings without looking at it; returns its length, 0 if there is nothing yet.
+    ///
+    /// The kernel does not even copy it.
+    pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = match recv(&self.socket, buffer, RecvFlags::DONTWAIT | RecvFlags::TRUNC) {
+            Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((_, length)) => length,
+            Err(Errno::AGAIN) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        self.received += length;
+        Ok(length)
+    }
+
     /// Waits until everything that was sent has come back, for as long as the socket's own limit.
     pub(crate) fn await_quiet(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> io::Result<()> {
         while !self.is_quiet() {
