@@ -8,6 +8,7 @@ use std::path::Path;
 
 use plotters::chart::ChartContext;
 use plotters::coord::Shift;
+use plotters::coord::combinators::LogCoord;
 use plotters::coord::ranged1d::ValueFormatter;
 use plotters::prelude::{
     Cartesian2d, ChartBuilder, Circle, DrawingArea, IntoDrawingArea, IntoFont, IntoLogRange,
@@ -28,7 +29,7 @@ pub(crate) struct Series {
     pub(crate) figures: Vec<(f64, f64)>,
 }
 
-const SIZE: (u32, u32) = (1000, 480);
+const SIZE: (u32, u32) = (1000, 500);
 const LEGEND_WIDTH: i32 = 160;
 const LINE_HEIGHT: i32 = 20;
 const FONT: &str = "Helvetica, Arial, sans-serif";
@@ -52,10 +53,10 @@ pub(crate) fn bars(
     let x = 0.0..groups.len() as f64;
     if is_logarithmic {
         let y = figures.start / 2.0..figures.end * 2.0;
-        let mut chart = builder(&area).build_cartesian_2d(x, y.clone().log_scale())?;
+        let mut chart = builder(&area).build_cartesian_2d(x, logarithmic(y.clone()))?;
         frame(&mut chart, 0, "", "")?;
         draw_bars(&mut chart, y.start, width, series)?;
-        label_groups(&area, &chart, y.start, groups)?;
+        label_groups(&area, &chart, y.start, groups, series)?;
     } else {
         let y = 0.0..figures.end * 1.08;
         let mut chart = builder(&area).build_cartesian_2d(x.clone(), y)?;
@@ -63,7 +64,7 @@ pub(crate) fn bars(
         draw_bars(&mut chart, 0.0, width, series)?;
         let one = PathElement::new([(0.0, 1.0), (x.end, 1.0)], INK.stroke_width(1));
         chart.draw_series([one])?;
-        label_groups(&area, &chart, 0.0, groups)?;
+        label_groups(&area, &chart, 0.0, groups, series)?;
     }
     legend(&area, series.iter())?;
     Ok(area.present()?)
@@ -82,8 +83,8 @@ pub(crate) fn lines(
     let x = extent(places.map(|figure| figure.0));
     let y = figures(series);
     let mut chart = builder(&area).build_cartesian_2d(
-        (x.start / 1.2..x.end * 1.2).log_scale(),
-        (y.start / 1.5..y.end * 1.5).log_scale(),
+        logarithmic(x.start / 1.2..x.end * 1.2),
+        logarithmic(y.start / 1.5..y.end * 1.5),
     )?;
     frame(&mut chart, 8, x_title, y_title)?;
     for series in strongest_last(series) {
@@ -105,6 +106,16 @@ pub(crate) fn lines(
     Ok(area.present()?)
 }
 
+/// A logarithmic axis whose lines are near enough to each other to read figures between them.
+fn logarithmic(range: Range<f64>) -> LogCoord<f64> {
+    let base = if range.end / range.start < 300.0 {
+        2.0
+    } else {
+        10.0
+    };
+    range.log_scale().base(base).into()
+}
+
 /// A white sheet, which is legible on dark pages too, with a title.
 fn sheet<'a>(path: &'a Path, title: &str) -> Result<Area<'a>, PlotError> {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
@@ -124,7 +135,7 @@ where
         .margin_right(LEGEND_WIDTH)
         .margin_left(8)
         .margin_bottom(8)
-        .x_label_area_size(52)
+        .x_label_area_size(74)
         .y_label_area_size(84);
     builder
 }
@@ -177,24 +188,17 @@ where
             Rectangle::new(corners, colour.filled())
         };
         chart.draw_series(series.figures.iter().map(bar))?;
-        if series.contestant == "runtime" {
-            let style = text(TEXT).pos(Pos::new(HPos::Center, VPos::Bottom));
-            let label = |&(group, figure): &(f64, f64)| {
-                let middle = (left(group) + width / 2.0, figure);
-                Text::new(axis_number(figure), middle, style.clone())
-            };
-            chart.draw_series(series.figures.iter().map(label))?;
-        }
     }
     Ok(())
 }
 
-/// Writes below each group what it is.
+/// Writes below each group what it is, and the figure of `runtime`: beside its bar there is no room.
 fn label_groups<X, Y>(
     area: &Area<'_>,
     chart: &Chart<'_, X, Y>,
     floor: f64,
     groups: &[&str],
+    series: &[Series],
 ) -> Result<(), PlotError>
 where
     X: Ranged<ValueType = f64>,
@@ -208,6 +212,14 @@ where
             area.draw(&Text::new(line.to_owned(), (x, y), style.clone()))?;
             y += LINE_HEIGHT;
         }
+    }
+    let runtime = series.iter().find(|series| series.contestant == "runtime");
+    for &(place, figure) in runtime.iter().flat_map(|series| &series.figures) {
+        let (x, y) = chart.backend_coord(&(place + 0.5, floor));
+        let colour = colour("runtime");
+        let style = style.color(&colour);
+        let below = y + 12 + 2 * LINE_HEIGHT;
+        area.draw(&Text::new(axis_number(figure), (x, below), style))?;
     }
     Ok(())
 }
