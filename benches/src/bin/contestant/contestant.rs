@@ -1,6 +1,5 @@
 //! What is asked of a contestant.
 
-use std::future::Future;
 use std::time::Duration;
 
 use serde_json::Value;

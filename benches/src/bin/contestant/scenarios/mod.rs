@@ -3,6 +3,9 @@
 //! Every scenario runs in a task, as most code of a server does: the future that `block_on` runs is a
 //! special case in most runtimes.
 
+mod lateness;
+mod memory;
+mod remote;
 mod tasks;
 mod timers;
 mod wakers;
@@ -117,7 +120,12 @@ async fn scenario_of<R: Runtime>(scenario: Scenario, count: u64) -> Value {
         }
         Scenario::TimeoutReady => per_operation(count, timers::timeout_ready::<R>).await,
         Scenario::TimeoutWaiting => per_operation(count, timers::timeout_waiting::<R>).await,
-        _ => unsupported("not built yet"),
+        Scenario::RemoteParked => remote::parked(count).await,
+        Scenario::RemoteRunning => remote::flood(count).await,
+        Scenario::RemoteFanout { tasks } => remote::fan_out::<R>(tasks, count).await,
+        Scenario::TimerFire => lateness::fire::<R>(count).await,
+        Scenario::Late { micros } => lateness::sleeps::<R>(micros, count).await,
+        Scenario::TaskMemory => memory::per_task::<R>(count).await,
     }
 }
 

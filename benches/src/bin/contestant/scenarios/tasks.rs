@@ -1,7 +1,7 @@
 //! Spawning, joining, yielding, and waking one another.
 
-use std::cell::Cell;
-use std::future::poll_fn;
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -35,10 +35,12 @@ pub(super) async fn spawn_and_await<R: Runtime>(count: u64) {
     }
 }
 
-/// Lets tasks yield, `count` times in all, or four times each if that is more.
+/// Lets tasks yield, `count` times in all, or four times each if that is more; the metric is the time of
+/// a switch from one task to the next.
 ///
-/// The clock runs from when the last task has been polled once until the last has yielded its share; in
-/// between, every task is in the run queue all the time, and none is spawned or dropped.
+/// The tasks wait until all of them have been spawned and polled, and again when they have yielded their
+/// share: no task is made, woken by another or dropped while the clock runs. It starts with the first
+/// task and stops with the last, so it does not matter in which order a runtime takes them.
 pub(super) async fn yields<R: Runtime, Y: Future + 'static>(
     tasks: u64,
     count: u64,
@@ -50,24 +52,26 @@ pub(super) async fn yields<R: Runtime, Y: Future + 'static>(
         let share = count / tasks + u64::from(number < count % tasks);
         let race = Rc::clone(&race);
         R::detach(async move {
-            race.start();
+            race.start().await;
             for _ in 0..share {
                 yield_now().await;
             }
             race.finish();
-            // The task ends in a later round than the one that stops the clock.
-            yield_now().await;
+            pending::<()>().await;
         });
     }
-    race.end().await;
-    nanoseconds(race.elapsed.get(), count)
+    race.run().await;
+    // Each share of yields begins with a switch to its task.
+    nanoseconds(race.elapsed.get(), count + tasks)
 }
 
-/// The clock of tasks that start and finish together.
+/// The clock of tasks that start together.
 struct Race {
-    to_start: Cell<u64>,
-    to_finish: Cell<u64>,
-    started: Cell<Instant>,
+    tasks: u64,
+    at_start: RefCell<Vec<Waker>>,
+    is_ready: Signal,
+    started: Cell<Option<Instant>>,
+    finished: Cell<u64>,
     elapsed: Cell<Duration>,
     has_ended: Signal,
 }
@@ -75,33 +79,53 @@ struct Race {
 impl Race {
     fn new(tasks: u64) -> Self {
         Self {
-            to_start: Cell::new(tasks),
-            to_finish: Cell::new(tasks),
-            started: Cell::new(Instant::now()),
+            tasks,
+            at_start: RefCell::default(),
+            is_ready: Signal::default(),
+            started: Cell::default(),
+            finished: Cell::default(),
             elapsed: Cell::default(),
             has_ended: Signal::default(),
         }
     }
 
-    /// Tells that a task starts; the last one starts the clock.
-    fn start(&self) {
-        self.to_start.set(self.to_start.get() - 1);
-        if self.to_start.get() == 0 {
-            self.started.set(Instant::now());
+    /// Waits for the start; the first task that goes on starts the clock.
+    async fn start(&self) {
+        let mut has_waited = false;
+        poll_fn(|cx| {
+            if has_waited {
+                return Poll::Ready(());
+            }
+            has_waited = true;
+            let mut waiting = self.at_start.borrow_mut();
+            waiting.push(cx.waker().clone());
+            if waiting.len() as u64 == self.tasks {
+                self.is_ready.set();
+            }
+            Poll::Pending
+        })
+        .await;
+        if self.started.get().is_none() {
+            self.started.set(Some(Instant::now()));
         }
     }
 
-    /// Tells that a task has finished; the last one stops the clock.
+    /// Tells that a task has yielded its share; the last one stops the clock.
     fn finish(&self) {
-        self.to_finish.set(self.to_finish.get() - 1);
-        if self.to_finish.get() == 0 {
-            self.elapsed.set(self.started.get().elapsed());
+        self.finished.set(self.finished.get() + 1);
+        if self.finished.get() == self.tasks {
+            let started = self.started.get().expect("the tasks have started");
+            self.elapsed.set(started.elapsed());
             self.has_ended.set();
         }
     }
 
-    /// Waits until all have finished.
-    async fn end(&self) {
+    /// Starts the tasks when all are there; waits until all have finished.
+    async fn run(&self) {
+        self.is_ready.wait().await;
+        for waiting in self.at_start.take() {
+            waiting.wake();
+        }
         self.has_ended.wait().await;
     }
 }
