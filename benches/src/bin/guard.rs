@@ -65,9 +65,10 @@ fn main() -> ExitCode {
 /// Counts, prints, and fails if a number has grown.
 fn check() -> io::Result<ExitCode> {
     let kept: Numbers = serde_json::from_str(&fs::read_to_string(KEPT)?)?;
+    let numbers = count()?;
     let (mut grown, mut shrunk) = (0, 0);
     println!("{:<14}{:>12}{:>12}{:>9}", "", "accepted", "now", "change");
-    for (scenario, now) in count()? {
+    for (scenario, now) in numbers {
         let Some(&accepted) = kept.get(&scenario) else {
             println!("{scenario:<14}{:>12}{now:>12.1}   new: accept it", "–");
             grown += 1;
@@ -87,7 +88,7 @@ fn check() -> io::Result<ExitCode> {
         println!("{scenario:<14}{accepted:>12.1}{now:>12.1}{percent:>+8.1}%  {verdict}");
     }
     if shrunk > 0 {
-        println!("Well done. So that this stays won, accept the numbers: {ACCEPT}");
+        println!("So that what has been won stays won, accept the numbers: {ACCEPT}");
     }
     if grown > 0 {
         println!(
