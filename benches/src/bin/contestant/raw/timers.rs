@@ -22,9 +22,11 @@ type Deadlines = BTreeSet<(Instant, u64)>;
 /// Inserts and removes a deadline, beside others that are later.
 pub(super) fn set_and_drop(pending: u64, count: u64) -> Value {
     let later = Instant::now() + 2 * LIMIT;
-    let mut deadlines: Deadlines = (0..pending)
-        .map(|number| (later + Duration::from_millis(number), number))
-        .collect();
+    let mut deadlines = Deadlines::new();
+    // One by one, as timers come: `collect` would leave the nodes full, and each insertion would split one.
+    for number in 0..pending {
+        deadlines.insert((later + Duration::from_millis(number), number));
+    }
     per_operation(count, |count| {
         for number in pending..pending + count {
             let deadline = (Instant::now() + LIMIT, number);
