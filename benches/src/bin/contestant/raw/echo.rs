@@ -6,8 +6,9 @@ use std::net::TcpListener;
 
 use slab::Slab;
 
-use super::connections::{Connection, Next};
-use super::epoll::{Epoll, accept};
+use super::connection::{Connection, Next};
+use super::epoll::Epoll;
+use super::socket::{INTEREST, accept};
 use crate::server::{Connections, Echo};
 
 /// The listener's token; the others are places in the slab.
@@ -33,7 +34,7 @@ pub(super) fn serve(echo: Echo) {
         listed: Vec::new(),
     };
     epoll
-        .add(&server.listener, LISTENER)
+        .add(&server.listener, LISTENER, libc::EPOLLIN)
         .expect("epoll takes a listener");
     loop {
         server.round(&mut epoll).expect("epoll works");
@@ -90,7 +91,7 @@ impl Server {
             match accept(&self.listener) {
                 Ok(fd) => {
                     let entry = self.clients.vacant_entry();
-                    epoll.add(&fd, entry.key() as u64)?;
+                    epoll.add(&fd, entry.key() as u64, INTEREST)?;
                     entry.insert(Connection::new(fd));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),

@@ -1,4 +1,4 @@
-//! The system calls of `raw`, each in a function that is safe to call.
+//! Waiting for the kernel: epoll's system calls, each in a function that is safe to call.
 
 #![expect(
     unsafe_code,
@@ -21,21 +21,17 @@ pub(super) struct Epoll {
 
 impl Epoll {
     pub(super) fn new() -> io::Result<Self> {
-        // SAFETY: the call takes no pointer.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        check(fd)?;
         Ok(Self {
-            // SAFETY: the kernel has just made this descriptor, for nobody else.
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            // SAFETY: the call takes no pointer.
+            fd: owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?,
             events: Vec::with_capacity(EVENTS),
         })
     }
 
-    /// Registers a descriptor for its life, edge-triggered, for reading and writing.
-    pub(super) fn add(&self, fd: &impl AsRawFd, token: u64) -> io::Result<()> {
-        let interest = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+    /// Registers a descriptor for its life, edge-triggered.
+    pub(super) fn add(&self, fd: &impl AsRawFd, token: u64, interest: c_int) -> io::Result<()> {
         let mut event = epoll_event {
-            events: interest.cast_unsigned(),
+            events: (interest | libc::EPOLLET).cast_unsigned(),
             u64: token,
         };
         let (epoll, fd) = (self.fd.as_raw_fd(), fd.as_raw_fd());
@@ -58,35 +54,14 @@ impl Epoll {
     }
 }
 
-/// Takes a connection from the listener; nonblocking and close-on-exec.
-pub(super) fn accept(listener: &impl AsRawFd) -> io::Result<OwnedFd> {
-    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    let (address, length) = (std::ptr::null_mut(), std::ptr::null_mut());
-    // SAFETY: the kernel does not write an address where it is given none.
-    let fd = unsafe { libc::accept4(listener.as_raw_fd(), address, length, flags) };
+/// A descriptor that a system call has just made, or that call's error.
+pub(super) fn owned(fd: c_int) -> io::Result<OwnedFd> {
     check(fd)?;
-    // SAFETY: the kernel has just made this descriptor, for nobody else.
+    // SAFETY: it is not negative, so the kernel has made it, for nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Receives into `buffer`; returns how many bytes came.
-pub(super) fn receive(fd: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<usize> {
-    let (start, length) = (buffer.as_mut_ptr().cast(), buffer.len());
-    // SAFETY: `start` is valid for writes of `length` bytes during the call.
-    count(unsafe { libc::recv(fd.as_raw_fd(), start, length, 0) })
-}
-
-/// Sends from `buffer`; returns how many bytes the kernel took.
-pub(super) fn send(fd: &impl AsRawFd, buffer: &[u8]) -> io::Result<usize> {
-    let (start, length) = (buffer.as_ptr().cast(), buffer.len());
-    // SAFETY: `start` is valid for reads of `length` bytes during the call.
-    count(unsafe { libc::send(fd.as_raw_fd(), start, length, libc::MSG_NOSIGNAL) })
-}
-
-fn check(result: c_int) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
-}
-
-fn count(result: libc::ssize_t) -> io::Result<usize> {
-    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+/// What a system call has counted, or its error.
+pub(super) fn check(result: impl TryInto<usize>) -> io::Result<usize> {
+    result.try_into().map_err(|_| io::Error::last_os_error())
 }

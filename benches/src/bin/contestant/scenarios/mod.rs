@@ -3,12 +3,12 @@
 //! Every scenario runs in a task, as most code of a server does: the future that `block_on` runs is a
 //! special case in most runtimes.
 
-mod lateness;
+pub(crate) mod lateness;
 mod memory;
-mod remote;
+pub(crate) mod remote;
 mod tasks;
-mod timers;
-mod wakers;
+pub(crate) mod timers;
+pub(crate) mod wakers;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -40,7 +40,7 @@ pub(crate) const NAMES: [&str; 16] = [
 ];
 
 /// Operations before the clock starts; their number never depends on COUNT.
-const WARM_UP: u64 = 1_000;
+pub(crate) const WARM_UP: u64 = 1_000;
 
 /// Which operation to do.
 #[derive(Clone, Copy)]
@@ -138,7 +138,7 @@ async fn per_operation(count: u64, operations: impl AsyncFn(u64)) -> Value {
 }
 
 /// The average time of an operation, as a metric.
-fn nanoseconds(elapsed: Duration, count: u64) -> Value {
+pub(crate) fn nanoseconds(elapsed: Duration, count: u64) -> Value {
     json!({ "ns": elapsed.as_secs_f64() * 1e9 / count as f64 })
 }
 

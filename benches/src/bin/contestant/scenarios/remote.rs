@@ -101,7 +101,7 @@ impl Rendezvous {
 }
 
 /// Wakes a runtime that sleeps; measures from the wake to the task's poll.
-pub(super) async fn parked(count: u64) -> Value {
+pub(crate) async fn parked(count: u64) -> Value {
     let Some(processors) = Processors::two() else {
         return unsupported(ONE_PROCESSOR);
     };

@@ -9,7 +9,7 @@ use super::wakers::SelfWake;
 use crate::contestant::Runtime;
 
 /// A limit that is not reached.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Sets timers that fire after all those of [`set_and_drop`].
 pub(super) async fn pending<R: Runtime>(count: u64) -> Vec<Pin<Box<impl Future>>> {

@@ -29,7 +29,7 @@ pub(super) async fn wake_due(count: u64) {
 
 /// Wakes its own task and is ready at the second poll.
 #[derive(Default)]
-pub(super) struct SelfWake {
+pub(crate) struct SelfWake {
     has_waited: bool,
 }
 

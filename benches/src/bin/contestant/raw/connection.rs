@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
-use super::epoll::{receive, send};
+use super::socket::{receive, send};
 
 /// Reads from one connection before the others get their turn.
 const BUDGET: u32 = 31;
