@@ -142,7 +142,7 @@ impl Measure<'_> {
             }
             Work::Active { registered } => {
                 let idle = registered - ACTIVE;
-                ("active", vec![idle.to_string(), self.seconds(0.4)])
+                ("active", vec![idle.to_string(), self.seconds(0.3)])
             }
             Work::Churn => ("churn", vec![self.seconds(0.5), CHURNING.to_string()]),
             Work::Fair => ("fair", vec![FLOODERS.to_string(), self.seconds(1.2)]),
