@@ -21,6 +21,9 @@ pub(crate) trait Contestant {
 /// Each function is the one that the runtime's users call, without anything around it: where runtimes
 /// differ in what joining or a timeout returns, the scenarios look at no more than all have.
 pub(crate) trait Runtime: 'static {
+    /// Whether the future of `block_on` joins tasks quicker than a task does.
+    const MAIN_JOINS_QUICKER: bool = false;
+
     /// Runs a future on a new runtime of this thread until it is done.
     fn block_on<F: Future>(future: F) -> F::Output;
 

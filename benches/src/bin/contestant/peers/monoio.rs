@@ -15,25 +15,33 @@ use crate::server::Echo;
 /// monoio on one of its drivers.
 pub(crate) struct Monoio<D>(PhantomData<D>);
 
-/// What a driver changes: how a runtime is made.
+/// What a driver changes: how a runtime is made, and which mode its sockets are in.
 pub(crate) trait Driver: 'static {
     /// As [`Runtime::block_on`].
     fn block_on<F: Future>(future: F) -> F::Output;
 
+    /// Without timers, as `#[monoio::main]` sets it up unless it is told otherwise.
+    fn block_on_without_timers<F: Future>(future: F) -> F::Output;
+
     /// The listener in the mode that the driver needs.
     fn listener(server: Echo) -> std::net::TcpListener;
 }
+
+/// Why a runtime can be made.
+const AVAILABLE: &str = "the kernel offers the driver, and descriptors are left";
 
 /// Readiness, edge-triggered.
 pub(crate) struct Epoll;
 
 impl Driver for Epoll {
     fn block_on<F: Future>(future: F) -> F::Output {
-        RuntimeBuilder::<LegacyDriver>::new()
-            .enable_timer()
-            .build()
-            .expect("a runtime can be made")
-            .block_on(future)
+        let builder = RuntimeBuilder::<LegacyDriver>::new().enable_timer();
+        builder.build().expect(AVAILABLE).block_on(future)
+    }
+
+    fn block_on_without_timers<F: Future>(future: F) -> F::Output {
+        let builder = RuntimeBuilder::<LegacyDriver>::new();
+        builder.build().expect(AVAILABLE).block_on(future)
     }
 
     fn listener(server: Echo) -> std::net::TcpListener {
@@ -46,11 +54,13 @@ pub(crate) struct Uring;
 
 impl Driver for Uring {
     fn block_on<F: Future>(future: F) -> F::Output {
-        RuntimeBuilder::<IoUringDriver>::new()
-            .enable_timer()
-            .build()
-            .expect("the kernel offers io_uring")
-            .block_on(future)
+        let builder = RuntimeBuilder::<IoUringDriver>::new().enable_timer();
+        builder.build().expect(AVAILABLE).block_on(future)
+    }
+
+    fn block_on_without_timers<F: Future>(future: F) -> F::Output {
+        let builder = RuntimeBuilder::<IoUringDriver>::new();
+        builder.build().expect(AVAILABLE).block_on(future)
     }
 
     /// A nonblocking socket would make each operation fail that has to wait.
@@ -93,7 +103,7 @@ impl<D: Driver> Runtime for Monoio<D> {
 
     fn serve_echo(server: Echo) {
         let (buffer, connections) = (server.buffer, server.connections);
-        let served: io::Result<()> = D::block_on(async {
+        let served: io::Result<()> = D::block_on_without_timers(async {
             let listener = TcpListener::from_std(D::listener(server))?;
             loop {
                 let (stream, _peer) = listener.accept().await?;
