@@ -87,7 +87,7 @@ impl Running {
         if status.success() {
             return Ok((output, complaints));
         }
-        let reason = last_line(&complaints);
+        let reason = reason(&complaints);
         Err(io::Error::other(format!("{status}: {reason}")))
     }
 
@@ -105,7 +105,7 @@ impl Running {
     /// Kills the program and returns its last words: why it did not do what it should.
     pub fn last_words(&mut self) -> String {
         let _ = self.child.kill(); // it may have ended by itself
-        last_line(&self.complaints()).to_owned()
+        reason(&self.complaints())
     }
 
     fn wait(&mut self) -> io::Result<(ExitStatus, String, String)> {
@@ -155,9 +155,15 @@ fn read_all(mut errors: impl Read) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn last_line(text: &str) -> &str {
-    let last = text.lines().rev().find(|line| !line.is_empty());
-    last.unwrap_or("it says nothing")
+/// Finds what says why a program ended: `perf` says it before its usage, a panic before its note, all else at last.
+fn reason(text: &str) -> String {
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    let error = lines.clone().find(|line| line.starts_with("Error:"));
+    let last = lines.rfind(|line| !line.starts_with("note:"));
+    error
+        .or(last)
+        .unwrap_or("it says nothing")
+        .replace('\t', " ")
 }
 
 fn hangs() -> io::Error {
