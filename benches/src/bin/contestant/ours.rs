@@ -1,0 +1,74 @@
+//! The runtime that this repository holds.
+
+use std::io;
+use std::time::Duration;
+
+use runtime::io::{AsyncReadExt, AsyncWriteExt};
+use runtime::net::{TcpListener, TcpStream};
+use runtime::{task, time};
+
+use crate::contestant::Runtime;
+use crate::server::Echo;
+
+/// This runtime.
+pub(crate) struct Ours;
+
+impl Runtime for Ours {
+    fn block_on<F: Future>(future: F) -> F::Output {
+        runtime::block_on(future)
+    }
+
+    fn spawn<F>(future: F) -> impl Future + 'static
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        runtime::spawn(future)
+    }
+
+    fn detach<F>(future: F)
+    where
+        F: Future<Output: 'static> + 'static,
+    {
+        runtime::spawn(future);
+    }
+
+    fn yield_now() -> impl Future + 'static {
+        task::yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future + 'static {
+        time::sleep(duration)
+    }
+
+    fn timeout<F: Future>(duration: Duration, future: F) -> impl Future {
+        time::timeout(duration, future)
+    }
+
+    fn serve_echo(server: Echo) {
+        let (buffer, connections) = (server.buffer, server.connections);
+        let served: io::Result<()> = runtime::block_on(async {
+            let listener = TcpListener::from_std(server.nonblocking())?;
+            loop {
+                let (stream, _peer) = listener.accept().await?;
+                runtime::spawn(async move {
+                    // A reset ends one connection, not the server.
+                    let _ = echo(stream, buffer).await;
+                    connections.ended();
+                });
+            }
+        });
+        served.expect("the listener accepts");
+    }
+}
+
+/// Sends back what comes, until the client has sent all.
+async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
+    loop {
+        let length = stream.read(&mut buffer).await?;
+        if length == 0 {
+            return Ok(());
+        }
+        stream.write_all(&buffer[..length]).await?;
+    }
+}
