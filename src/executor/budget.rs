@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 pub(crate) const DEFAULT: u32 = 128;
 
 /// How many bytes cost one unit of the budget.
-const BYTES_PER_UNIT: usize = 256;
+const BYTES_PER_UNIT: usize = 1024;
 
 /// A budget that no poll could use up.
 const UNLIMITED: i64 = i64::MAX / 2;

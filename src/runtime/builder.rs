@@ -88,7 +88,7 @@ impl Builder {
 
     /// Sets how much a task may use up in one poll before it must let others run.
     ///
-    /// An operation on a socket costs one unit and one more for each 256 bytes that it moved; a timer, or a
+    /// An operation on a socket costs one unit and one more for each KiB that it moved; a timer, or a
     /// join handle that returns, costs one. A task without units is made to yield and goes on in its
     /// next turn; see [`unconstrained`](crate::task::unconstrained). Default 128.
     ///
