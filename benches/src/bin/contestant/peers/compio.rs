@@ -45,6 +45,9 @@ impl<D: Driver> Runtime for Compio<D> {
     fn block_on<F: Future>(future: F) -> F::Output {
         let mut proactor = ProactorBuilder::new();
         proactor.driver_type(D::TYPE);
+        // What suits a ring that one thread uses: completions do not interrupt it. `polling` has no ring.
+        proactor.single_issuer(true).coop_taskrun(true);
+        proactor.taskrun_flag(true).defer_taskrun(true);
         RuntimeBuilder::new()
             .with_proactor(proactor)
             .build()

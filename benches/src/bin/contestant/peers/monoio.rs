@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use futures_lite::future;
+use io_uring::IoUring;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{TcpListener, TcpStream};
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder, time};
@@ -54,19 +55,25 @@ pub(crate) struct Uring;
 
 impl Driver for Uring {
     fn block_on<F: Future>(future: F) -> F::Output {
-        let builder = RuntimeBuilder::<IoUringDriver>::new().enable_timer();
+        let builder = uring_builder().enable_timer();
         builder.build().expect(AVAILABLE).block_on(future)
     }
 
     fn block_on_without_timers<F: Future>(future: F) -> F::Output {
-        let builder = RuntimeBuilder::<IoUringDriver>::new();
-        builder.build().expect(AVAILABLE).block_on(future)
+        uring_builder().build().expect(AVAILABLE).block_on(future)
     }
 
     /// A nonblocking socket would make each operation fail that has to wait.
     fn listener(server: Echo) -> std::net::TcpListener {
         server.listener
     }
+}
+
+/// With what suits a ring that one thread uses: completions do not interrupt it.
+fn uring_builder() -> RuntimeBuilder<IoUringDriver> {
+    let mut ring = IoUring::builder();
+    ring.setup_single_issuer().setup_coop_taskrun();
+    RuntimeBuilder::new().uring_builder(ring)
 }
 
 impl<D: Driver> Runtime for Monoio<D> {
