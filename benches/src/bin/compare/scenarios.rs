@@ -245,6 +245,15 @@ fn timers() -> Vec<Scenario> {
             FIRE,
             timer("timer-fire", "100,000 timers over a second", 100_000, None),
         ),
+        with_metrics(
+            FIRE,
+            timer(
+                "timer-fire-coarsely",
+                "the same, up to 1 ms late where there is a choice",
+                100_000,
+                None,
+            ),
+        ),
         late("late:50", "sleep 50 µs, lateness", 500),
         late("late:500", "sleep 500 µs, lateness", 300),
         late("late:1300", "sleep 1.3 ms, lateness", 200),

@@ -27,6 +27,11 @@ pub(crate) trait Runtime: 'static {
     /// Runs a future on a new runtime of this thread until it is done.
     fn block_on<F: Future>(future: F) -> F::Output;
 
+    /// Runs a future on a new runtime whose timers may be a millisecond late, where there is a choice.
+    fn block_on_coarsely<F: Future>(future: F) -> F::Output {
+        Self::block_on(future)
+    }
+
     /// Starts a task; the future that is returned waits for it.
     fn spawn<F>(future: F) -> impl Future + 'static
     where

@@ -18,6 +18,14 @@ impl Runtime for Ours {
         runtime::block_on(future)
     }
 
+    fn block_on_coarsely<F: Future>(future: F) -> F::Output {
+        runtime::Builder::new()
+            .timer_slack(Duration::from_millis(1))
+            .build()
+            .expect("a runtime can be made")
+            .block_on(future)
+    }
+
     fn spawn<F>(future: F) -> impl Future + 'static
     where
         F: Future<Output: 'static> + 'static,
@@ -49,10 +57,10 @@ impl Runtime for Ours {
         let served: io::Result<()> = runtime::block_on(async {
             let listener = TcpListener::from_std(server.nonblocking())?;
             loop {
-                let (stream, _peer) = listener.accept().await?;
+                let (mut stream, _peer) = listener.accept().await?;
                 runtime::spawn(async move {
                     // A reset ends one connection, not the server.
-                    let _ = echo(stream, buffer).await;
+                    let _ = echo(&mut stream, buffer).await;
                     connections.ended();
                 });
             }
@@ -62,7 +70,7 @@ impl Runtime for Ours {
 }
 
 /// Sends back what comes, until the client has sent all.
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+async fn echo(stream: &mut TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
         let length = stream.read(&mut buffer).await?;

@@ -88,9 +88,9 @@ impl<D: Driver> Runtime for Compio<D> {
             // It makes the listener nonblocking where its driver needs that.
             let listener = TcpListener::from_std(server.listener)?;
             loop {
-                let (stream, _peer) = listener.accept().await?;
+                let (mut stream, _peer) = listener.accept().await?;
                 Self::detach(async move {
-                    let _ = echo(stream, buffer).await;
+                    let _ = echo(&mut stream, buffer).await;
                     connections.ended();
                 });
             }
@@ -100,7 +100,7 @@ impl<D: Driver> Runtime for Compio<D> {
 }
 
 /// Sends back what comes, until the client has sent all.
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+async fn echo(stream: &mut TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(buffer);
     loop {
         let BufResult(length, read) = stream.read(buffer).await;

@@ -113,9 +113,9 @@ impl<D: Driver> Runtime for Monoio<D> {
         let served: io::Result<()> = D::block_on_without_timers(async {
             let listener = TcpListener::from_std(D::listener(server))?;
             loop {
-                let (stream, _peer) = listener.accept().await?;
+                let (mut stream, _peer) = listener.accept().await?;
                 monoio::spawn(async move {
-                    let _ = echo(stream, buffer).await;
+                    let _ = echo(&mut stream, buffer).await;
                     connections.ended();
                 });
             }
@@ -125,7 +125,7 @@ impl<D: Driver> Runtime for Monoio<D> {
 }
 
 /// Sends back what comes, until the client has sent all.
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+async fn echo(stream: &mut TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(buffer);
     loop {
         let (length, read) = stream.read(buffer).await;

@@ -60,9 +60,9 @@ impl Runtime for Smol {
         let served: io::Result<()> = Self::block_on(async {
             let listener: Async<TcpListener> = Async::new(server.listener)?;
             loop {
-                let (stream, _peer) = listener.accept().await?;
+                let (mut stream, _peer) = listener.accept().await?;
                 Self::detach(async move {
-                    let _ = echo(stream, buffer).await;
+                    let _ = echo(&mut stream, buffer).await;
                     connections.ended();
                 });
             }
@@ -72,7 +72,7 @@ impl Runtime for Smol {
 }
 
 /// Sends back what comes, until the client has sent all.
-async fn echo(mut stream: Async<TcpStream>, buffer: usize) -> io::Result<()> {
+async fn echo(stream: &mut Async<TcpStream>, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
         let length = stream.read(&mut buffer).await?;

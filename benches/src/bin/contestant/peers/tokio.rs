@@ -151,14 +151,14 @@ struct Client {
 }
 
 impl Client {
-    async fn serve(self) {
-        let _ = echo(self.stream, self.buffer).await;
+    async fn serve(mut self) {
+        let _ = echo(&mut self.stream, self.buffer).await;
         self.connections.ended();
     }
 }
 
 /// Sends back what comes, until the client has sent all.
-async fn echo(mut stream: TcpStream, buffer: usize) -> io::Result<()> {
+async fn echo(stream: &mut TcpStream, buffer: usize) -> io::Result<()> {
     let mut buffer = vec![0; buffer];
     loop {
         let length = stream.read(&mut buffer).await?;

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::contestant::Runtime;
 
 /// What the command line may ask for.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 17] = [
     "spawn-join",
     "spawn-await",
     "yield:TASKS",
@@ -33,6 +33,7 @@ pub(crate) const NAMES: [&str; 16] = [
     "remote-fanout:TASKS",
     "timer:PENDING",
     "timer-fire",
+    "timer-fire-coarsely",
     "timeout-ready",
     "timeout-waiting",
     "late:MICROS",
@@ -57,6 +58,7 @@ pub(crate) enum Scenario {
     RemoteFanout { tasks: u64 },
     Timer { pending: u64 },
     TimerFire,
+    TimerFireCoarsely,
     TimeoutReady,
     TimeoutWaiting,
     Late { micros: u64 },
@@ -84,6 +86,7 @@ impl FromStr for Scenario {
             ("remote-fanout", Some(tasks @ 1..)) => Self::RemoteFanout { tasks },
             ("timer", Some(pending)) => Self::Timer { pending },
             ("timer-fire", None) => Self::TimerFire,
+            ("timer-fire-coarsely", None) => Self::TimerFireCoarsely,
             ("timeout-ready", None) => Self::TimeoutReady,
             ("timeout-waiting", None) => Self::TimeoutWaiting,
             ("late", Some(micros)) => Self::Late { micros },
@@ -95,8 +98,9 @@ impl FromStr for Scenario {
 
 /// Does `count` operations in a task of a new runtime; returns the metrics.
 pub(crate) fn measure<R: Runtime>(scenario: Scenario, count: u64) -> Value {
+    let is_coarse = matches!(scenario, Scenario::TimerFireCoarsely);
     let joins = matches!(scenario, Scenario::SpawnJoin | Scenario::SpawnAwait);
-    R::block_on(async {
+    let measured = async {
         if joins && R::MAIN_JOINS_QUICKER {
             return scenario_of::<R>(scenario, count).await;
         }
@@ -104,7 +108,12 @@ pub(crate) fn measure<R: Runtime>(scenario: Scenario, count: u64) -> Value {
         let slot = Rc::clone(&metrics);
         R::spawn(async move { slot.set(Some(scenario_of::<R>(scenario, count).await)) }).await;
         metrics.take().expect("the scenario does not panic")
-    })
+    };
+    if is_coarse {
+        R::block_on_coarsely(measured)
+    } else {
+        R::block_on(measured)
+    }
 }
 
 async fn scenario_of<R: Runtime>(scenario: Scenario, count: u64) -> Value {
@@ -127,7 +136,7 @@ async fn scenario_of<R: Runtime>(scenario: Scenario, count: u64) -> Value {
         Scenario::RemoteParked => remote::parked(count).await,
         Scenario::RemoteRunning => remote::flood(count).await,
         Scenario::RemoteFanout { tasks } => remote::fan_out::<R>(tasks, count).await,
-        Scenario::TimerFire => lateness::fire::<R>(count).await,
+        Scenario::TimerFire | Scenario::TimerFireCoarsely => lateness::fire::<R>(count).await,
         Scenario::Late { micros } => lateness::sleeps::<R>(micros, count).await,
         Scenario::TaskMemory => memory::per_task::<R>(count).await,
     }
