@@ -208,3 +208,56 @@ fn a_duplicate_of_a_stream_that_moved_threads_sends_no_events_to_either() {
         assert_eq!(StdStream::from(duplicate).read(&mut [0; 64]).unwrap(), 17);
     });
 }
+
+#[test]
+fn a_listener_leaves_the_epoll_set_also_where_nobody_knew_of_a_duplicate() {
+    alone(async |_| {
+        // As after `fork`: a backlog that nobody empties would be reported to this loop for ever.
+        let before = watched();
+        let probe = fs::File::open("/dev/null").unwrap();
+        let number = probe.as_raw_fd();
+        drop(probe);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let duplicate = duplicate(number, 0);
+        let address = listener.local_addr().unwrap();
+        assert!(
+            poll_here(&mut Box::pin(listener.accept()))
+                .await
+                .is_pending()
+        );
+        assert_eq!(watched(), before + 1);
+        drop(listener);
+        assert_eq!(watched(), before);
+        let _client = StdStream::connect(address).unwrap();
+        drop(duplicate);
+    });
+}
+
+#[test]
+fn a_number_that_others_shared_and_gave_away_unseen_is_not_taken_for_theirs() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    within(LIMIT, || {
+        let [first, second, third, fourth] = [(); 4].map(|()| Runtime::new().unwrap());
+        let wait_in = |runtime: &Runtime, listener: &TcpListener| {
+            runtime.block_on(async {
+                let mut accept = Box::pin(listener.accept());
+                assert!(poll_here(&mut accept).await.is_pending());
+            });
+        };
+        let listener = first.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        for _ in 0..8 {
+            wait_in(&first, &listener);
+            wait_in(&second, &listener);
+        }
+        let number = listener.as_raw_fd();
+        std::mem::forget(listener);
+        // SAFETY: the descriptor is open, and its owner was forgotten.
+        let listener = unsafe { std::net::TcpListener::from_raw_fd(number) };
+        let listener = TcpListener::from_std(listener).unwrap();
+        wait_in(&third, &listener);
+        for _ in 0..10 {
+            wait_in(&fourth, &listener);
+        }
+        assert_eq!(sources(&fourth), 1);
+    });
+}

@@ -277,6 +277,32 @@ fn a_direction_taken_back_before_the_letter_of_its_loss_was_read_stays() {
     });
 }
 
+#[test]
+fn what_came_after_a_short_read_is_seen_where_a_wait_for_writing_watched_for_it() {
+    run(async {
+        let (mut peer, mut stream) = pair_with_std().await;
+        let mut buffer = [0; 8];
+        stream.writable().await.unwrap();
+        for text in ["one", "more"] {
+            peer.write_all(text.as_bytes()).unwrap();
+            // A turn takes the event while nobody waits for it.
+            rounds(3).await;
+            assert_eq!(stream.read(&mut buffer).await.unwrap(), text.len());
+        }
+    });
+    run(async {
+        let (mut peer, mut stream) = pair_with_std().await;
+        let mut buffer = [0; 8];
+        stream.writable().await.unwrap();
+        peer.write_all(b"one").unwrap();
+        rounds(3).await;
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 3);
+        drop(peer);
+        rounds(3).await;
+        assert_eq!(stream.read(&mut buffer).await.unwrap(), 0);
+    });
+}
+
 /// Begins to wait, and gives up.
 async fn wait_once(stream: &TcpStream, interest: Interest) {
     let mut wait = Box::pin(stream.ready(interest));

@@ -16,6 +16,35 @@ use runtime::Runtime;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 
 #[test]
+fn a_burst_costs_each_of_many_waiting_tasks_few_polls() {
+    run(async {
+        const TASKS: usize = 200;
+        let (listener, address) = listen().await;
+        let (listener, polls) = (Rc::new(listener), Arc::new(AtomicUsize::new(0)));
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|_| {
+                let (listener, polls) = (Rc::clone(&listener), Arc::clone(&polls));
+                runtime::spawn(counted(
+                    polls,
+                    async move { listener.accept().await.is_ok() },
+                ))
+            })
+            .collect();
+        for _ in 0..3 {
+            runtime::task::yield_now().await;
+        }
+        let connect = |_| std::net::TcpStream::connect(address).unwrap();
+        let clients = Vec::from_iter((0..TASKS).map(connect));
+        for task in tasks {
+            assert!(task.await.unwrap());
+        }
+        drop(clients);
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls < 6 * TASKS, "{polls} polls of {TASKS} tasks");
+    });
+}
+
+#[test]
 fn several_tasks_accept_on_one_listener_and_each_connection_goes_to_one() {
     run(async {
         let (listener, address) = listen().await;

@@ -276,7 +276,7 @@ impl Executor {
     }
 
     /// Polls up to `polls` due tasks; ends early when none is due, when the tasks have consumed as much as
-    /// [`FULL_POLLS`] may, or when `poll_main` returns true.
+    /// [`FULL_POLLS`] may (a poll that panics counts as a poll only), or when `poll_main` returns true.
     ///
     /// Panics of tasks end in their handles; a panic of `poll_main` goes to the caller.
     pub(crate) fn tick(&self, polls: u32, mut poll_main: impl FnMut() -> bool) {

@@ -18,7 +18,9 @@
 //! 2. Words change, guests come, and the descriptor joins or leaves epoll sets, only under its lock; so no
 //!    deletion hits a registration that came after it. (Locks are shared by descriptors, and kept apart from
 //!    them: most are locked once in their life.)
-//! 3. Words are read without the lock: what a reactor finds in its own name it may use until it reads the
+//! 3. Epoll may watch a direction that nobody owns yet: one whose other direction waited first. Its events
+//!    are kept in that entry, so who comes to own it looks there before it waits.
+//! 4. Words are read without the lock: what a reactor finds in its own name it may use until it reads the
 //!    letter that says otherwise. That letter makes it forget what its epoll set watched of the descriptor
 //!    and wakes whoever waits, so what still belongs to it is registered anew.
 
@@ -158,6 +160,10 @@ impl Places {
             return Ok(key);
         }
         let mut shared = lock(fd);
+        if !self.is_shared.load(Ordering::Relaxed) {
+            // An earlier owner of the number may have been forgotten, and never dropped.
+            shared.remove(&fd.as_raw_fd());
+        }
         let sharing = shared.get(&fd.as_raw_fd());
         let word = self.word(direction).load(Ordering::Acquire);
         if word == DRAINED {
@@ -240,7 +246,8 @@ impl Places {
         let Some(fd) = &self.fd else {
             return;
         };
-        let unwatch = self.may_live_on.get_mut().then_some(fd.as_fd());
+        let unwatch =
+            (*self.may_live_on.get_mut() || self.trigger == Trigger::Level).then_some(fd.as_fd());
         let owned = self.words.each_mut().map(|word| mem::take(word.get_mut()));
         let sharing = match mem::take(self.is_shared.get_mut()) {
             true => lock(fd).remove(&fd.as_raw_fd()).unwrap_or_default(),

@@ -7,8 +7,8 @@
 //!
 //! 1. The operation is tried first; only `EAGAIN`, or a short read before, leads to waiting, and the first
 //!    wait registers.
-//! 2. Where the descriptor may live on (it was lent, or handed in from outside, or is handed out), it is
-//!    taken out of the epoll set by hand; where not, closing it does that.
+//! 2. Where the descriptor may live on (it was lent, or handed in from outside, or is handed out), or is
+//!    reported by level, it is taken out of the epoll set by hand; where not, closing it does that.
 
 use std::fmt;
 use std::io;
@@ -165,13 +165,17 @@ impl Registered {
             let budget = current.executor.budget();
             let reactor = &current.reactor;
             ready!(budget.poll_proceed(cx));
-            let place = self.places.find(reactor, direction);
-            let drained = match place {
-                Place::Here(key) => (!reactor.is_ready(key, direction)).then_some(key),
-                Place::Drained => self.settle(reactor, direction, &wait_as).ok(),
-                Place::Elsewhere => None,
+            let place = match self.places.find(reactor, direction) {
+                // If that fails, the operation is to be tried, and will say why it cannot wait.
+                Place::Drained => match self.settle(reactor, direction, &wait_as) {
+                    Ok(key) => Place::Here(key),
+                    Err(_) => Place::Elsewhere,
+                },
+                place => place,
             };
-            if let Some(key) = drained {
+            if let Place::Here(key) = place
+                && !reactor.is_ready(key, direction)
+            {
                 wait_here(reactor, key, direction, wait_as, cx.waker());
                 return Poll::Pending;
             }

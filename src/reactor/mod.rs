@@ -8,7 +8,8 @@
 //! 1. A token names a source exactly while its descriptor may be in the epoll set; a stale generation
 //!    finds nobody.
 //! 2. No borrow is held while a waker is cloned, woken or dropped.
-//! 3. Readiness is only set here, by events, and only cleared by the operation that saw it end.
+//! 3. Readiness is only set here (by events, at the end of a rest, and where epoll no longer watches), and
+//!    only cleared by the operation that saw it end.
 //! 4. While the thread waits, the timer descriptor is armed for the earliest deadline or before it; with a
 //!    slack, for the multiple of it that follows.
 //!
@@ -157,8 +158,9 @@ impl Reactor {
                         let before = woken.len();
                         source.on_event(flags, woken);
                         if source.is_level_triggered() {
-                            source.share(events.len());
-                            if wait != Wait::Never && before == woken.len() {
+                            let wakes = woken.len() - before;
+                            source.share(events.len().max(wakes));
+                            if wakes == 0 && wait != Wait::Never {
                                 self.mute(source, token);
                             }
                         }

@@ -20,7 +20,7 @@ const GRAIN: usize = 16;
 const SMALLER_BY: usize = 8;
 /// Larger alignments are not kept.
 const ALIGNMENT: usize = 8;
-/// Tasks of `GRAIN * CLASSES - SMALLER_BY` bytes and more are not kept.
+/// Tasks above `GRAIN * (CLASSES - 1) - SMALLER_BY` bytes are not kept.
 const CLASSES: usize = 32;
 /// How many blocks of a size are kept.
 const KEPT: u32 = 128;

@@ -3,7 +3,8 @@
 //!
 //! # Invariants
 //!
-//! 1. Muted means edge-triggered; then an operation after the first is tried until it finds no more.
+//! 1. What is muted is not drained: only an event mutes, and whoever finds no more undoes it before it waits.
+//!    So the edges that would come meanwhile are not needed.
 
 use std::os::fd::RawFd;
 
@@ -22,7 +23,7 @@ pub(crate) enum Trigger {
 #[derive(Debug)]
 pub(super) struct Level {
     fd: RawFd,
-    /// Nobody waited when an event came, so it is edge-triggered until somebody does.
+    /// Nobody waited when an event came, so it is edge-triggered until an operation finds no more.
     is_muted: bool,
     /// How many operations the last event is good for.
     left: usize,

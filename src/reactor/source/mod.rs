@@ -121,6 +121,10 @@ impl Source {
 
     /// Takes note that an operation found nothing: the direction is not ready until the next event.
     pub(crate) fn on_would_block(&mut self, direction: Direction) {
+        debug_assert!(
+            self.level().is_none_or(|level| !level.is_muted()),
+            "who waits for a muted source undoes that first"
+        );
         self.side_mut(direction).is_drained = self.watches(direction);
     }
 
