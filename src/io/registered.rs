@@ -43,7 +43,7 @@ pub(crate) enum Rest {
     /// Nothing: only `EAGAIN` will tell that there is no more.
     Unknown,
     /// There is no more: the socket is drained, or full.
-    None,
+    Nothing,
     /// Nothing, but where events are level-triggered one will come if there is more.
     Announced,
 }
@@ -76,7 +76,11 @@ impl Progress<usize> {
         Self {
             value: moved,
             bytes: moved,
-            rest: if is_short { Rest::None } else { Rest::Unknown },
+            rest: if is_short {
+                Rest::Nothing
+            } else {
+                Rest::Unknown
+            },
         }
     }
 }
@@ -190,8 +194,8 @@ impl Registered {
             budget.charge_transfer(progress.bytes);
             match (progress.rest, place) {
                 (Rest::Unknown, _) => {}
-                (Rest::None, Place::Here(key)) => reactor.on_short(key, direction),
-                (Rest::None, _) => self.places.on_short(direction),
+                (Rest::Nothing, Place::Here(key)) => reactor.on_short(key, direction),
+                (Rest::Nothing, _) => self.places.on_short(direction),
                 (Rest::Announced, Place::Here(key)) => {
                     reactor.with_source(key, |source| source.on_taken(direction));
                 }
@@ -295,7 +299,7 @@ impl Registered {
             && let Place::Here(key) = self.places.find(reactor, direction)
         {
             reactor.with_source(key, |source| match result {
-                Ok(progress) if progress.rest == Rest::None => source.on_short(direction),
+                Ok(progress) if progress.rest == Rest::Nothing => source.on_short(direction),
                 Err(_) if is_would_block(result) => source.on_would_block(direction),
                 _ => {}
             });

@@ -32,8 +32,8 @@ use crate::sys::event_fd::EventFd;
 /// It belongs to the thread that makes it. [`block_on`](Self::block_on) runs it; between two calls its
 /// tasks rest. Dropping it drops every task on this thread, inside of the runtime, then the timers
 /// and registrations, then closes its three descriptors. A destructor that spawns meanwhile gets a task
-/// that is cancelled already; one that waits for a socket that was not waited for before gets an error. A panic in the destructor of a
-/// task's future goes to the task's [`JoinHandle`].
+/// that is cancelled already; one that waits for a socket that was not waited for before gets an error.
+/// A panic in the destructor of a task's future goes to the task's [`JoinHandle`].
 ///
 /// # Examples
 ///
@@ -81,8 +81,9 @@ impl Runtime {
     /// # Panics
     ///
     /// When a runtime runs on this thread already; the message names both calls (or this one and that it
-    /// came from a destructor), and the outer runtime lives on. When `epoll_wait` fails, which takes a descriptor that someone else closed. A panic of
-    /// `future` goes to the caller, and the runtime can be used again.
+    /// came from a destructor), and the outer runtime lives on. When `epoll_wait` fails, which takes a
+    /// descriptor that someone else closed. A panic of `future` goes to the caller, and the runtime can be
+    /// used again.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.context
