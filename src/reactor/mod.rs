@@ -146,6 +146,10 @@ impl Reactor {
     }
 
     fn wait(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+        debug_assert!(
+            wait == Wait::Never || !self.has_lost_a_wake(),
+            "nobody waits for a source that is ready while the thread waits for events"
+        );
         let mut events = self.events.borrow_mut();
         self.home.epoll.wait(&mut events, wait)?;
         let mut sources = self.sources.borrow_mut();
@@ -169,6 +173,11 @@ impl Reactor {
             }
         }
         Ok(())
+    }
+
+    fn has_lost_a_wake(&self) -> bool {
+        let sources = self.sources.borrow();
+        sources.iter().any(|(_, source)| source.has_lost_a_wake())
     }
 
     /// Silences a level-triggered source for which nobody waits: its event would end the next wait as well.

@@ -162,6 +162,21 @@ impl Source {
         !side.is_drained && !side.is_backing_off
     }
 
+    /// Whether someone waits for a direction that is ready, and so would wait for ever.
+    pub(crate) fn has_lost_a_wake(&self) -> bool {
+        [Direction::Read, Direction::Write]
+            .into_iter()
+            .any(|direction| self.is_ready(direction) && self.has_waiters(direction))
+    }
+
+    fn has_waiters(&self, direction: Direction) -> bool {
+        let line = self
+            .extra
+            .as_ref()
+            .map(|extra| &extra.lines[direction as usize]);
+        self.side(direction).only.is_some() || line.is_some_and(|line| !line.is_empty())
+    }
+
     /// Whether the direction was closed for good, by the peer or by an error.
     pub(crate) fn is_final(&self, direction: Direction) -> bool {
         self.side(direction).is_final
@@ -456,6 +471,19 @@ mod tests {
         }
         source.on_event(Flags::IN, &mut woken);
         assert!(woken.len() <= 4096);
+    }
+
+    #[test]
+    fn who_waits_for_what_is_ready_is_found_out() {
+        for waiter in [Waiter::Only, Waiter::Anyone, Waiter::Ticket(Ticket(0))] {
+            let mut source = watching(Directions::READ);
+            source.wait(Direction::Read, waiter, waker().1);
+            assert!(!source.has_lost_a_wake(), "{waiter:?}");
+            source.on_event(Flags::IN, &mut Vec::new());
+            assert!(!source.has_lost_a_wake(), "{waiter:?}");
+            source.wait(Direction::Read, waiter, waker().1);
+            assert!(source.has_lost_a_wake(), "{waiter:?}");
+        }
     }
 
     #[test]

@@ -44,6 +44,10 @@ pub(super) struct Line {
 }
 
 impl Line {
+    pub(super) fn is_empty(&self) -> bool {
+        self.tickets.is_empty() && self.others.is_empty()
+    }
+
     /// Lets a wait go on with this waker; returns the one that this replaces.
     pub(super) fn join(&mut self, ticket: Ticket, waker: Waker) -> Option<Waker> {
         self.tickets.insert(ticket, waker)
