@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::future::pending;
+
 use common::parked::sleeps_of_this_thread;
+use common::sockets::rounds;
 use common::{LIMIT, within};
 use runtime::Builder;
 use runtime::task::JoinSet;
@@ -38,16 +41,23 @@ fn timers_within_the_slack_fire_together() {
 }
 
 #[test]
-fn a_slack_beyond_the_end_of_time_still_lets_the_loop_wait() {
-    within(LIMIT, || {
-        let runtime = Builder::new().timer_slack(Duration::MAX).build().unwrap();
-        runtime.block_on(async {
-            let task = runtime::spawn(async {
-                timeout(Duration::from_secs(1), std::future::pending::<()>()).await
+fn a_slack_or_a_deadline_beyond_the_end_of_time_lets_the_loop_wait() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    for (slack, distance) in [
+        (Duration::MAX, Duration::from_secs(1)),
+        // No multiple of the slack follows the deadline.
+        (Duration::from_nanos(1 << 63), 400 * YEAR),
+    ] {
+        within(LIMIT, move || {
+            let runtime = Builder::new().timer_slack(slack).build().unwrap();
+            runtime.block_on(async {
+                let task = runtime::spawn(timeout(distance, pending::<()>()));
+                // The loop waits for the kernel while the timer is pending.
+                rounds(3).await;
+                assert!(!task.is_finished());
+                task.abort();
+                assert!(task.await.unwrap_err().is_cancelled());
             });
-            runtime::task::yield_now().await;
-            task.abort();
-            assert!(task.await.unwrap_err().is_cancelled());
         });
-    });
+    }
 }

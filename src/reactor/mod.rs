@@ -148,7 +148,7 @@ impl Reactor {
     fn wait(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
         debug_assert!(
             wait == Wait::Never || !self.has_lost_a_wake(),
-            "nobody waits for a source that is ready while the thread waits for events"
+            "somebody waits for a source that is ready, and would wait for ever"
         );
         let mut events = self.events.borrow_mut();
         self.home.epoll.wait(&mut events, wait)?;
