@@ -72,11 +72,16 @@ pub mod net;
 mod quiet;
 mod reactor;
 mod runtime;
+mod sync;
 mod sys;
 pub mod task;
 pub mod time;
 
 pub use runtime_macros::{main, test};
+
+#[cfg(runtime_loom)]
+#[doc(hidden)]
+pub use self::sync::mutants;
 
 pub use self::runtime::{Builder, Runtime, block_on};
 pub use self::task::spawn;

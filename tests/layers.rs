@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules, lowest layer first; each imports only from layers below its own, faces also from faces.
 const LAYERS: [&[&str]; 4] = [
-    &["sys", "quiet"],
+    &["sys", "sync", "quiet"],
     &["executor", "reactor"],
     &["runtime"],
     &["io", "net", "task", "time"],

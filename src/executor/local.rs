@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Executor;
+use crate::sync::per_thread;
 use crate::sys::scoped::Scoped;
 
 /// What makes a whole runtime current around a call; `runtime::context` implements it.
@@ -16,9 +17,9 @@ pub(crate) trait Enter {
     fn enter_for(&self, call: &mut dyn FnMut());
 }
 
-thread_local! {
-    static CURRENT: Scoped<Executor> = const { Scoped::new() };
-    static RUNTIMES: RefCell<Vec<Local>> = const { RefCell::new(Vec::new()) };
+per_thread! {
+    static CURRENT: Scoped<Executor> = Scoped::new();
+    static RUNTIMES: RefCell<Vec<Local>> = RefCell::new(Vec::new());
 }
 
 /// A runtime of this thread.

@@ -40,6 +40,7 @@ use self::queue::Queue;
 use self::remote::{Lease, MAX_SLOTS, Remote};
 use self::task::{Payload, TaskRef};
 use self::waker::{Address, Generation};
+use crate::sync::is_mutant;
 use crate::sys::event_fd::EventFd;
 
 /// The slot of the future that `block_on` polls; tasks have the slots after it.
@@ -255,6 +256,11 @@ impl Executor {
     /// tenant of the slot without need.
     #[inline]
     pub(crate) fn take_remote_wakes(&self) {
+        if is_mutant("the notification is taken back after the marks") {
+            self.remote.drain(|slot| self.wake_slot(slot, |_| true));
+            self.remote.take_notified();
+            return;
+        }
         if self.remote.take_notified() {
             self.remote.drain(|slot| self.wake_slot(slot, |_| true));
         }

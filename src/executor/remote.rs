@@ -18,16 +18,15 @@
 //! 4. Entries of the table and blocks of the tree are never freed, only handed on to the next runtime;
 //!    a wake that comes late marks a bit that costs the next runtime one spurious poll at the most.
 
-use std::array;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, OnceLock, array, is_mutant, shared};
 use crate::sys::event_fd::EventFd;
 
-/// How many runtimes a process may have at the same time.
-pub(super) const MAX_RUNTIMES: usize = 4095;
+/// How many runtimes a process may have at the same time. (Models are small.)
+pub(super) const MAX_RUNTIMES: usize = if cfg!(runtime_loom) { 2 } else { 4095 };
 
 /// The owner waits in the kernel, or is about to.
 const PARKED: u32 = 1;
@@ -35,7 +34,7 @@ const PARKED: u32 = 1;
 const NOTIFIED: u32 = 2;
 
 /// Bits, or children, of one node of the tree.
-const FANOUT: u32 = 64;
+const FANOUT: u32 = if cfg!(runtime_loom) { 2 } else { 64 };
 /// Bits under one [`Block`].
 const BLOCK_BITS: u32 = FANOUT * FANOUT;
 /// Bits under one [`Page`].
@@ -43,11 +42,15 @@ const PAGE_BITS: u32 = BLOCK_BITS * FANOUT;
 /// How many tasks, the main one included, a runtime can address.
 pub(crate) const MAX_SLOTS: u32 = PAGE_BITS * FANOUT;
 
-static TABLE: [OnceLock<Box<Remote>>; MAX_RUNTIMES] = [const { OnceLock::new() }; MAX_RUNTIMES];
-static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
-    free: Vec::new(),
-    unused: 0,
-});
+shared! {
+    static TABLE: [OnceLock<Box<Remote>>; MAX_RUNTIMES] = array![OnceLock::new(); MAX_RUNTIMES];
+}
+shared! {
+    static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers {
+        free: Vec::new(),
+        unused: 0,
+    });
+}
 
 /// Which places of the table are free.
 struct Numbers {
@@ -78,7 +81,7 @@ impl Lease {
     /// When 4,095 runtimes are alive in this process.
     pub(crate) fn new() -> io::Result<Self> {
         let number = {
-            let mut numbers = lock(&NUMBERS);
+            let mut numbers = NUMBERS.lock();
             match numbers.free.pop() {
                 Some(number) => number,
                 None if usize::from(numbers.unused) < MAX_RUNTIMES => {
@@ -112,11 +115,16 @@ impl std::ops::Deref for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let bell = lock(&self.remote.bell).take();
+        if is_mutant("the number is free before the bell is gone") {
+            NUMBERS.lock().free.push(self.number);
+        }
+        let bell = self.remote.bell.lock().take();
         drop(bell);
         self.remote.take_notified();
         self.remote.drain(|_| ());
-        lock(&NUMBERS).free.push(self.number);
+        if !is_mutant("the number is free before the bell is gone") {
+            NUMBERS.lock().free.push(self.number);
+        }
     }
 }
 
@@ -149,7 +157,7 @@ impl Default for Remote {
         Self {
             state: AtomicU32::new(0),
             root: AtomicU64::new(0),
-            pages: array::from_fn(|_| OnceLock::new()),
+            pages: array![OnceLock::new(); FANOUT as usize],
             bell: Mutex::new(None),
         }
     }
@@ -161,13 +169,13 @@ impl Remote {
         let page = self.pages[index(slot / PAGE_BITS)].get_or_init(|| {
             Box::new(Page {
                 summary: AtomicU64::new(0),
-                blocks: array::from_fn(|_| OnceLock::new()),
+                blocks: array![OnceLock::new(); FANOUT as usize],
             })
         });
         page.blocks[index(slot / BLOCK_BITS)].get_or_init(|| {
             Box::new(Block {
                 summary: AtomicU64::new(0),
-                words: array::from_fn(|_| AtomicU64::new(0)),
+                words: array![AtomicU64::new(0); FANOUT as usize],
             })
         });
     }
@@ -183,16 +191,32 @@ impl Remote {
             return;
         };
         let word = &block.words[index(slot / FANOUT)];
+        if is_mutant("a mark that is there is only read")
+            && word.load(Ordering::Acquire) & bit(slot) != 0
+        {
+            return;
+        }
+        let is_summarized = is_mutant("the summary comes before the mark");
+        if is_summarized {
+            summarize(&block.summary, slot / FANOUT);
+        }
         if word.fetch_or(bit(slot), Ordering::AcqRel) & bit(slot) != 0 {
             return;
         }
-        summarize(&block.summary, slot / FANOUT);
+        if !is_summarized {
+            summarize(&block.summary, slot / FANOUT);
+        }
         summarize(&page.summary, slot / BLOCK_BITS);
         summarize(&self.root, slot / PAGE_BITS);
         self.notify();
     }
 
     fn notify(&self) {
+        if is_mutant("an owner that is awake is not notified")
+            && self.state.load(Ordering::Acquire) & PARKED == 0
+        {
+            return;
+        }
         if self.state.load(Ordering::Acquire) & NOTIFIED != 0 {
             return;
         }
@@ -204,11 +228,11 @@ impl Remote {
 
     /// Sets what is rung when the owner is parked.
     pub(crate) fn hang(&self, bell: EventFd) {
-        *lock(&self.bell) = Some(bell);
+        *self.bell.lock() = Some(bell);
     }
 
     fn ring(&self) {
-        let result = lock(&self.bell).as_ref().map_or(Ok(()), EventFd::ring);
+        let result = self.bell.lock().as_ref().map_or(Ok(()), EventFd::ring);
         if let Err(error) = result {
             tracing::error!(%error, "could not wake a parked runtime");
         }
@@ -223,6 +247,11 @@ impl Remote {
 
     /// Announces that the owner is about to wait; false, and no announcement, if it must not.
     pub(crate) fn park(&self) -> bool {
+        if is_mutant("the owner parks in two steps") {
+            let before = self.state.load(Ordering::Acquire);
+            self.state.store(before | PARKED, Ordering::Release);
+            return before & NOTIFIED == 0;
+        }
         let before = self.state.fetch_or(PARKED, Ordering::AcqRel);
         if before & NOTIFIED != 0 {
             self.unpark();
@@ -254,6 +283,12 @@ impl Remote {
 impl Block {
     fn drain(&self, first: u32, marked: &mut impl FnMut(u32)) {
         for word in bits(self.summary.swap(0, Ordering::AcqRel)) {
+            if is_mutant("a word is drained in two steps") {
+                let marks = self.words[index(word)].load(Ordering::Acquire);
+                bits(marks).for_each(|slot| marked(first + word * FANOUT + slot));
+                self.words[index(word)].store(0, Ordering::Release);
+                continue;
+            }
             for slot in bits(self.words[index(word)].swap(0, Ordering::AcqRel)) {
                 marked(first + word * FANOUT + slot);
             }
@@ -286,11 +321,6 @@ fn bits(mut word: u64) -> impl Iterator<Item = u32> {
             lowest
         })
     })
-}
-
-/// Locks; no code of others runs under these locks, so a poisoned one is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

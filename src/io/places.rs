@@ -26,15 +26,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Source, Trigger};
 use crate::runtime::context;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Arc, Mutex, MutexGuard, array, shared};
 
 /// How often shared waits may take a direction from a living reactor before they become guests.
 const MAX_TAKEOVERS: u32 = 8;
@@ -44,8 +43,12 @@ const NOWHERE: u64 = 0;
 /// Stands for the same, after a short read: the next one need not try before it registers.
 const DRAINED: u64 = 1;
 
-/// The locks, and under them what a few descriptors need, by their numbers.
-static SHARED: [Mutex<BTreeMap<RawFd, Sharing>>; 64] = [const { Mutex::new(BTreeMap::new()) }; 64];
+shared! {
+    /// The locks, and under them what a few descriptors need, by their numbers.
+    static SHARED: [Mutex<BTreeMap<RawFd, Sharing>>; LOCKS] = array![Mutex::new(BTreeMap::new()); LOCKS];
+}
+/// How many descriptors may be locked at once. (Models are small.)
+const LOCKS: usize = if cfg!(runtime_loom) { 2 } else { 64 };
 
 /// A descriptor, and its reactors and keys.
 pub(super) struct Places {
@@ -61,7 +64,7 @@ pub(super) struct Places {
 }
 
 /// Futures hold sockets, often several times over.
-const _: () = assert!(size_of::<Places>() == 24);
+const _: () = assert!(size_of::<Places>() == 24 || cfg!(runtime_loom));
 
 /// What is needed once several reactors have waited for one descriptor.
 #[derive(Default)]
@@ -111,7 +114,7 @@ impl Places {
 
     /// Takes the descriptor out; no runtime watches it any more.
     pub(super) fn into_fd(mut self) -> OwnedFd {
-        *self.may_live_on.get_mut() = true;
+        self.note_duplicate();
         self.leave();
         self.fd.take().expect("only this empties it")
     }
@@ -242,14 +245,17 @@ impl Places {
     }
 
     /// Gives all entries back; a descriptor that may live on leaves the epoll sets, too.
-    fn leave(&mut self) {
+    fn leave(&self) {
         let Some(fd) = &self.fd else {
             return;
         };
-        let unwatch =
-            (*self.may_live_on.get_mut() || self.trigger == Trigger::Level).then_some(fd.as_fd());
-        let owned = self.words.each_mut().map(|word| mem::take(word.get_mut()));
-        let sharing = match mem::take(self.is_shared.get_mut()) {
+        let unwatch = (self.may_live_on.load(Ordering::Relaxed) || self.trigger == Trigger::Level)
+            .then_some(fd.as_fd());
+        let owned = self
+            .words
+            .each_ref()
+            .map(|word| word.load(Ordering::Relaxed));
+        let sharing = match self.is_shared.load(Ordering::Relaxed) {
             true => lock(fd).remove(&fd.as_raw_fd()).unwrap_or_default(),
             false => Sharing::default(),
         };
@@ -275,11 +281,10 @@ impl Drop for Places {
     }
 }
 
-/// Locks a descriptor's places; no code of others runs under the lock, so a poisoned one is whole.
+/// Locks a descriptor's places.
 fn lock(fd: &OwnedFd) -> MutexGuard<'static, BTreeMap<RawFd, Sharing>> {
     let number = usize::try_from(fd.as_raw_fd()).expect("a descriptor is not negative");
-    let shared = &SHARED[number % SHARED.len()];
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+    SHARED[number % LOCKS].lock()
 }
 
 #[cold]

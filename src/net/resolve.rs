@@ -7,11 +7,11 @@ use std::io;
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::thread;
 
 use self::sealed::Lookup;
+use crate::sync::{Arc, Mutex};
 
 /// What names one or more socket addresses: an address, an address and a port, or a name and a port.
 ///
@@ -103,7 +103,7 @@ async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
         .spawn(move || {
             let addresses = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
             let waker = {
-                let mut answer = lock(&theirs);
+                let mut answer = theirs.lock();
                 answer.addresses = Some(addresses);
                 answer.waker.take()
             };
@@ -113,7 +113,7 @@ async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
         })?;
     poll_fn(|cx| {
         let waker = cx.waker().clone();
-        let mut answer = lock(&ours);
+        let mut answer = ours.lock();
         if let Some(addresses) = answer.addresses.take() {
             return Poll::Ready(addresses);
         }
@@ -123,11 +123,6 @@ async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
         Poll::Pending
     })
     .await
-}
-
-/// Locks; no code of others runs under the lock, so a poisoned one is whole.
-fn lock(answer: &Mutex<Answer>) -> MutexGuard<'_, Answer> {
-    answer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ToSocketAddrs for SocketAddr {}

@@ -9,15 +9,18 @@
 //! 2. No waker but the bell is touched here, and that one, which is ours, under no lock.
 
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU32;
 use std::task::Waker;
 
 use super::source::{Direction, Ticket};
 use super::timers;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, Mutex, is_mutant, shared};
 use crate::sys::epoll::Epoll;
 
-static HOMES: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
+shared! {
+    static HOMES: Mutex<Vec<Arc<Home>>> = Mutex::new(Vec::new());
+}
 
 /// Something that another thread asks of a reactor.
 #[derive(Debug)]
@@ -57,13 +60,13 @@ impl Home {
             letters: Mutex::new(Some(Vec::new())),
             bell,
         });
-        lock(&HOMES).push(Arc::clone(&home));
+        HOMES.lock().push(Arc::clone(&home));
         home
     }
 
     /// The home of that number, unless its reactor is gone.
     pub(crate) fn find(number: u32) -> Option<Arc<Self>> {
-        let homes = lock(&HOMES);
+        let homes = HOMES.lock();
         homes.iter().find(|home| home.number == number).cloned()
     }
 
@@ -73,14 +76,25 @@ impl Home {
 
     /// Leaves a letter, and sees to it that it is read soon; false if nobody will read it.
     pub(crate) fn leave(&self, letter: Letter) -> bool {
-        match &mut *lock(&self.letters) {
+        let is_early = is_mutant("the bell rings before the letter is there");
+        if is_early {
+            self.announce();
+        }
+        match &mut *self.letters.lock() {
             Some(letters) => letters.push(letter),
             None => return false,
         }
+        if !is_early {
+            self.announce();
+        }
+        true
+    }
+
+    /// Says that there are letters.
+    fn announce(&self) {
         if !self.has_letters.swap(true, Ordering::AcqRel) {
             self.bell.wake_by_ref();
         }
-        true
     }
 
     /// Stops watching a descriptor that goes on living elsewhere.
@@ -97,19 +111,19 @@ impl Home {
 
     /// Takes the letters out.
     pub(super) fn read(&self) -> Vec<Letter> {
+        if is_mutant("letters count as read after they were taken") {
+            let read = self.letters.lock().as_mut().map(std::mem::take);
+            self.has_letters.swap(false, Ordering::AcqRel);
+            return read.unwrap_or_default();
+        }
         self.has_letters.swap(false, Ordering::AcqRel);
-        let mut letters = lock(&self.letters);
+        let mut letters = self.letters.lock();
         letters.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Takes no more letters, and forgets those that were not read.
     pub(super) fn close(&self) {
-        lock(&HOMES).retain(|home| home.number != self.number);
-        *lock(&self.letters) = None;
+        HOMES.lock().retain(|home| home.number != self.number);
+        *self.letters.lock() = None;
     }
-}
-
-/// Locks; no code of others runs under these locks, so a poisoned one is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -26,7 +26,6 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -37,6 +36,7 @@ use self::source::{Direction, Directions, Dismissed, Source, Ticket, Trigger, Wa
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
+use crate::sync::Arc;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Flags, RawToken, Wait};
 use crate::sys::event_fd::EventFd;

@@ -14,12 +14,13 @@ use std::rc::Rc;
 use crate::executor::Executor;
 use crate::executor::local::{self, Enter};
 use crate::reactor::Reactor;
+use crate::sync::per_thread;
 use crate::sys::scoped::Scoped;
 
-thread_local! {
-    static CURRENT: Scoped<Context> = const { Scoped::new() };
+per_thread! {
+    static CURRENT: Scoped<Context> = Scoped::new();
     /// Where the `block_on` that runs on this thread was called.
-    static BLOCKED_AT: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+    static BLOCKED_AT: Cell<Option<&'static Location<'static>>> = Cell::new(None);
 }
 
 /// What a runtime is made of.
@@ -48,11 +49,11 @@ impl Context {
         struct Restore(Option<&'static Location<'static>>);
         impl Drop for Restore {
             fn drop(&mut self) {
-                BLOCKED_AT.set(self.0);
+                BLOCKED_AT.with(|outer| outer.set(self.0));
             }
         }
         refuse_nesting(caller);
-        let _restore = Restore(BLOCKED_AT.replace(Some(caller)));
+        let _restore = Restore(BLOCKED_AT.with(|outer| outer.replace(Some(caller))));
         self.enter(call)
     }
 }
@@ -62,7 +63,7 @@ pub(crate) fn refuse_nesting(caller: &Location<'_>) {
     if with(|current| current.is_none()) {
         return;
     }
-    match BLOCKED_AT.get() {
+    match BLOCKED_AT.with(Cell::get) {
         Some(outer) => panic!(
             "`block_on` was called at {caller} inside of the `block_on` that was called at {outer}: \
              a thread runs one runtime at a time, so await the future or spawn it"

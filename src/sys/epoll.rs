@@ -166,13 +166,27 @@ impl Epoll {
     }
 
     /// Fills `events` with what happened; a signal counts as nothing.
+    #[inline]
     pub(crate) fn wait(&self, events: &mut Events, wait: Wait) -> io::Result<()> {
-        let capacity = libc::c_int::try_from(events.buffer.len()).unwrap_or(libc::c_int::MAX);
+        #[cfg(runtime_loom)]
+        if wait == Wait::Forever {
+            return super::modelled::wait(|| {
+                self.wait_for(events, 0)?;
+                Ok(events.filled > 0)
+            });
+        }
         let timeout = match wait {
             Wait::Forever => -1,
             Wait::Briefly => 1,
             Wait::Never => 0,
         };
+        self.wait_for(events, timeout)
+    }
+
+    /// Waits for so many milliseconds.
+    #[inline]
+    fn wait_for(&self, events: &mut Events, timeout: libc::c_int) -> io::Result<()> {
+        let capacity = libc::c_int::try_from(events.buffer.len()).unwrap_or(libc::c_int::MAX);
         events.filled = 0;
         // SAFETY: the pointer must be valid for writing `capacity` events: the buffer has at least
         // that many, and the exclusive borrow keeps it alive over the call.

@@ -27,6 +27,8 @@ impl EventFd {
     ///
     /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 rings do not happen.
     pub(crate) fn ring(&self) -> io::Result<()> {
+        #[cfg(runtime_loom)]
+        let _event = super::modelled::event();
         let one: u64 = 1;
         let written = uninterrupted(|| {
             // SAFETY: the pointer must be valid for reading 8 bytes: it is the local above.

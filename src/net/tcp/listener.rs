@@ -7,7 +7,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use super::stream::TcpStream;
 use crate::io::registered::{Progress, Registered, Shared, WaitAs};
 use crate::net::resolve::{ToSocketAddrs, resolve};
 use crate::reactor::source::Direction;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sys;
 
 /// How many connections may wait to be accepted, unless [`TcpSocket::listen`] says otherwise. The kernel

@@ -4,9 +4,9 @@
 
 use std::error;
 use std::fmt;
-use std::sync::Arc;
 
 use super::stream::TcpStream;
+use crate::sync::Arc;
 
 /// The reading half that [`TcpStream::split`] makes; `as_ref` leads to the stream.
 #[derive(Debug)]
