@@ -271,6 +271,17 @@ impl Executor {
         !self.state.borrow().queue.is_empty()
     }
 
+    /// Whether somebody is due and would wait for ever, now that the thread is parked.
+    #[cfg(debug_assertions)]
+    pub(crate) fn has_lost_a_wake(&self) -> bool {
+        let state = self.state.borrow();
+        let is_due = |(_, tenant): (usize, &Slot)| tenant.task.is_due();
+        !state.queue.is_empty()
+            || self.main_is_due.get()
+            || state.tasks.iter().any(is_due)
+            || self.remote.has_lost_a_wake()
+    }
+
     /// Announces that the thread is about to wait; false if another thread has left a wake.
     pub(crate) fn park(&self) -> bool {
         self.remote.park()

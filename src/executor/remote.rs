@@ -140,6 +140,9 @@ pub(crate) struct Remote {
     root: AtomicU64,
     pages: [OnceLock<Box<Page>>; FANOUT as usize],
     bell: Mutex<Option<EventFd>>,
+    /// How many threads are between a mark and its notification.
+    #[cfg(debug_assertions)]
+    marking: AtomicU32,
 }
 
 struct Page {
@@ -159,6 +162,8 @@ impl Default for Remote {
             root: AtomicU64::new(0),
             pages: array![OnceLock::new(); FANOUT as usize],
             bell: Mutex::new(None),
+            #[cfg(debug_assertions)]
+            marking: AtomicU32::new(0),
         }
     }
 }
@@ -184,6 +189,14 @@ impl Remote {
     pub(crate) const RESERVED_AT_ONCE: u32 = BLOCK_BITS;
 
     fn wake(&self, slot: u32) {
+        #[cfg(debug_assertions)]
+        self.marking.fetch_add(1, Ordering::AcqRel);
+        self.mark(slot);
+        #[cfg(debug_assertions)]
+        self.marking.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn mark(&self, slot: u32) {
         let Some(page) = self.pages[index(slot / PAGE_BITS)].get() else {
             return;
         };
@@ -262,6 +275,25 @@ impl Remote {
     /// Announces that the owner is awake.
     pub(crate) fn unpark(&self) {
         self.state.fetch_and(!PARKED, Ordering::AcqRel);
+    }
+
+    /// Whether a slot is marked and nobody has said or will say so to the owner, who asks this when it is
+    /// parked: a marker that has left has notified, and only the owner takes that back.
+    #[cfg(debug_assertions)]
+    pub(crate) fn has_lost_a_wake(&self) -> bool {
+        self.is_marked()
+            && self.marking.load(Ordering::Acquire) == 0
+            && self.state.load(Ordering::Acquire) & NOTIFIED == 0
+    }
+
+    #[cfg(debug_assertions)]
+    fn is_marked(&self) -> bool {
+        let pages = self.pages.iter().filter_map(OnceLock::get);
+        let mut blocks = pages.flat_map(|page| page.blocks.iter().filter_map(OnceLock::get));
+        blocks.any(|block| {
+            let mut words = block.words.iter();
+            words.any(|word| word.load(Ordering::Acquire) != 0)
+        })
     }
 
     /// Takes out every marked slot.
@@ -367,6 +399,20 @@ mod tests {
         assert!(!remote.park());
         assert!(remote.take_notified());
         assert!(remote.park());
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn a_mark_of_which_the_owner_was_not_told_is_a_lost_wake() {
+        let remote = Remote::default();
+        remote.reserve(7);
+        assert!(!remote.has_lost_a_wake());
+        remote.wake(7);
+        assert!(!remote.has_lost_a_wake());
+        assert!(remote.take_notified());
+        assert!(remote.has_lost_a_wake());
+        remote.drain(|_| ());
+        assert!(!remote.has_lost_a_wake());
     }
 
     #[test]

@@ -150,6 +150,10 @@ impl Reactor {
             wait == Wait::Never || !self.has_lost_a_wake(),
             "somebody waits for a source that is ready, and would wait for ever"
         );
+        debug_assert!(
+            wait != Wait::Forever || self.is_armed_in_time(),
+            "a timer is due before the wait will end"
+        );
         let mut events = self.events.borrow_mut();
         self.home.epoll.wait(&mut events, wait)?;
         let mut sources = self.sources.borrow_mut();
@@ -178,6 +182,12 @@ impl Reactor {
     fn has_lost_a_wake(&self) -> bool {
         let sources = self.sources.borrow();
         sources.iter().any(|(_, source)| source.has_lost_a_wake())
+    }
+
+    /// Whether the timer descriptor ends a wait that begins now in time for the earliest deadline.
+    fn is_armed_in_time(&self) -> bool {
+        let earliest = self.timers.borrow().next_deadline();
+        earliest.is_none_or(|earliest| self.armed.get() <= self.expiry(earliest))
     }
 
     /// Silences a level-triggered source for which nobody waits: its event would end the next wait as well.

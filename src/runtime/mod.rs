@@ -134,6 +134,11 @@ impl Runtime {
         let Context { executor, reactor } = &*self.context;
         let result = if !executor.has_due() && executor.park() {
             let _parked = Parked(executor);
+            #[cfg(debug_assertions)]
+            assert!(
+                !executor.has_lost_a_wake(),
+                "a task is due, or was woken by another thread, and would wait for ever"
+            );
             reactor.turn(Wait::Forever)
         } else {
             // A timer that was dropped elsewhere is not to fire first.
