@@ -9,7 +9,6 @@
 use std::cell::{Cell, RefCell};
 use std::env;
 use std::future::poll_fn;
-use std::io::{Write, stdout};
 use std::pin::Pin;
 use std::process::Command;
 use std::rc::Rc;
@@ -20,7 +19,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread::{self, JoinHandle};
 use runtime::io::AsyncRead;
-use runtime::net::TcpStream;
+use runtime::net::{TcpListener, TcpStream};
 use runtime::task::{self, yield_now};
 use runtime::{Runtime, mutants};
 
@@ -36,7 +35,7 @@ fn hold(model: fn(), errors: &[&'static str]) {
         return;
     }
     let tried = explore(model);
-    writeln!(stdout(), "{name}: {tried} interleavings").unwrap();
+    println!("{name}: {tried} interleavings");
     for error in errors {
         // In a process of its own, which a failed model may abort.
         let child = Command::new(env::current_exe().unwrap())
@@ -256,8 +255,43 @@ fn who_waits_for_sockets_that_move_to_another_thread_is_woken() {
             mover.join().unwrap();
         },
         &[
+            "an owner is not told that it has lost a descriptor",
             "the bell rings before the letter is there",
             "letters count as read after they were taken",
         ],
+    );
+}
+
+/// Accepts one connection, and makes `connections` after the first poll.
+async fn accept_one(listener: &TcpListener, connections: usize) -> Vec<std::net::TcpStream> {
+    let address = listener.local_addr().unwrap();
+    let mut made = Vec::new();
+    poll_fn(|cx| {
+        let accepted = listener.poll_accept(cx);
+        if made.len() < connections {
+            let connect = |_| std::net::TcpStream::connect(address).unwrap();
+            mutants::event(|| made.extend((0..connections).map(connect)));
+        }
+        accepted
+    })
+    .await
+    .unwrap();
+    made
+}
+
+#[test]
+fn of_two_connections_each_of_two_runtimes_accepts_one() {
+    hold(
+        || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let ours = Arc::new(TcpListener::from_std(listener).unwrap());
+            let theirs = Arc::clone(&ours);
+            let other = thread::spawn(move || {
+                Runtime::new().unwrap().block_on(accept_one(&theirs, 0));
+            });
+            let _clients = Runtime::new().unwrap().block_on(accept_one(&ours, 2));
+            other.join().unwrap();
+        },
+        &["a guest does not watch"],
     );
 }

@@ -33,10 +33,10 @@ use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Source, Trigger};
 use crate::runtime::context;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, array, shared};
+use crate::sync::{Arc, Mutex, MutexGuard, array, is_mutant, shared};
 
 /// How often shared waits may take a direction from a living reactor before they become guests.
-const MAX_TAKEOVERS: u32 = 8;
+const MAX_TAKEOVERS: u32 = if cfg!(runtime_loom) { 1 } else { 8 };
 
 /// Stands for "registered nowhere". Reactors are numbered from 1, so no reactor finds itself in it.
 const NOWHERE: u64 = 0;
@@ -192,7 +192,9 @@ impl Places {
         }
         home.unwatch(fd.as_fd());
         drop(shared);
-        home.leave(Letter::Release(key_of(word)));
+        if !is_mutant("an owner is not told that it has lost a descriptor") {
+            home.leave(Letter::Release(key_of(word)));
+        }
         Ok(key)
     }
 
@@ -222,7 +224,11 @@ impl Places {
         shared: &mut BTreeMap<RawFd, Sharing>,
     ) -> io::Result<u32> {
         let key = self.claim(reactor, direction)?;
-        if let Err(error) = reactor.watch(key, self.fd().as_fd(), direction.into(), self.trigger) {
+        let directions = match is_mutant("a guest does not watch") {
+            true => Directions::default(),
+            false => direction.into(),
+        };
+        if let Err(error) = reactor.watch(key, self.fd().as_fd(), directions, self.trigger) {
             reactor.release(key);
             return Err(error);
         }

@@ -14,7 +14,7 @@ pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod event_fd;
 #[cfg(runtime_loom)]
-mod modelled;
+pub(crate) mod modelled;
 pub(crate) mod scoped;
 pub(crate) mod socket;
 pub(crate) mod thread;

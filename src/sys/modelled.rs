@@ -1,6 +1,6 @@
 //! How loom's threads wait in the kernel: as the kernel cannot let them wait, it is asked after each event.
 //!
-//! Called by `epoll` and `event_fd`, with `--cfg runtime_loom` only. The kernel's answers are real.
+//! Called by `epoll`, `event_fd` and models, with `--cfg runtime_loom` only. The kernel's answers are real.
 
 use std::io;
 use std::sync::PoisonError;
@@ -17,13 +17,13 @@ struct Events {
     happened: Condvar,
 }
 
-/// An event that is being made; when this is dropped, it has happened.
-pub(super) struct Event {
+/// An event that is being made. When this is dropped, it has happened.
+pub(crate) struct Event {
     _exclusive: MutexGuard<'static, ()>,
 }
 
 /// Makes an event; whoever waits sees it.
-pub(super) fn event() -> Event {
+pub(crate) fn event() -> Event {
     Event {
         _exclusive: EVENTS.lock.lock().unwrap_or_else(PoisonError::into_inner),
     }
