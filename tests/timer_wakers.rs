@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
+use common::panics::{Panic, panic_of};
 use common::{LIMIT, WakeCount, run, turned_after, within};
 use futures::FutureExt;
 use runtime::Runtime;
@@ -185,4 +186,35 @@ fn timers_of_one_deadline_may_be_dropped_by_the_first_of_them_that_wakes() {
         turned_after(start).await;
         assert!(timers.lock().unwrap().is_empty());
     });
+}
+
+/// Ends a runtime while a foreign waker waits for its timer; within its wake, the waker polls that
+/// timer again, or a new one. Returns the panic of that poll.
+fn panic_of_a_poll_at_the_end(is_known: bool) -> Panic {
+    let panic = Arc::new(Mutex::new(None));
+    let waiting = Arc::new(Mutex::new(Some(sleep(LONG))));
+    let (seen, known) = (Arc::clone(&panic), Arc::clone(&waiting));
+    let waker = Waker::from(Arc::new(OnWake(move || {
+        let known = known.lock().unwrap().take();
+        let mut timer = known.filter(|_| is_known).unwrap_or_else(|| sleep(LONG));
+        let polled = panic_of(|| poll_with(&mut timer, Waker::noop()));
+        *seen.lock().unwrap() = Some(polled);
+    })));
+    within(LIMIT, || {
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut waiting = waiting.lock().unwrap();
+            assert!(!poll_with(waiting.as_mut().unwrap(), &waker));
+        });
+        drop(runtime);
+    });
+    panic.lock().unwrap().take().expect("the waker was woken")
+}
+
+#[test]
+fn who_polls_a_timer_while_its_runtime_ends_is_told_that_it_would_wait_for_ever() {
+    for is_known in [false, true] {
+        let panic = panic_of_a_poll_at_the_end(is_known);
+        assert!(panic.message.contains("has been dropped"), "{panic:?}");
+    }
 }

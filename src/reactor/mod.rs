@@ -18,6 +18,7 @@
 //! The states of one descriptor (`source`), the order of deadlines (`timers`), polling tasks
 //! (`executor`), any call of libc (`sys`).
 
+mod alarms;
 pub(crate) mod home;
 pub(crate) mod source;
 mod timers;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use self::alarms::Alarm;
 use self::home::{Home, Letter};
 use self::source::{Direction, Directions, Dismissed, Source, Ticket, Trigger, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
@@ -66,17 +68,19 @@ pub(crate) struct Reactor {
     timer_grain: u64,
     /// Room for the wakers of one turn.
     woken: Cell<Vec<Waker>>,
-    is_closed: Cell<bool>,
+    stage: Cell<Stage>,
     /// The warning about the timer descriptor was given and it has not worked since.
     is_warned: Cell<bool>,
 }
 
-/// What a timer does when it fires.
-#[derive(Debug)]
-enum Alarm {
-    Wake(Waker),
-    /// Ends a source's rest.
-    Resume(RawToken, Direction),
+/// What a reactor still does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// It registers no more descriptors.
+    Refusing,
+    /// Nothing: whoever waited has been woken.
+    Closed,
 }
 
 impl Reactor {
@@ -104,7 +108,7 @@ impl Reactor {
             armed: Cell::new(UNARMED),
             timer_grain: clock::nanoseconds(timer_slack).max(1),
             woken: Cell::default(),
-            is_closed: Cell::new(false),
+            stage: Cell::new(Stage::Open),
             is_warned: Cell::new(false),
         })
     }
@@ -184,12 +188,6 @@ impl Reactor {
         sources.iter().any(|(_, source)| source.has_lost_a_wake())
     }
 
-    /// Whether the timer descriptor ends a wait that begins now in time for the earliest deadline.
-    fn is_armed_in_time(&self) -> bool {
-        let earliest = self.timers.borrow().next_deadline();
-        earliest.is_none_or(|earliest| self.armed.get() <= self.expiry(earliest))
-    }
-
     /// Silences a level-triggered source for which nobody waits: its event would end the next wait as well.
     fn mute(&self, source: &mut Source, token: RawToken) {
         // A letter may say that the descriptor is closed, and its number another's.
@@ -197,55 +195,6 @@ impl Reactor {
             && let Some((fd, interest)) = source.mute()
         {
             self.home.epoll.modify_if_there(fd, interest, token);
-        }
-    }
-
-    /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
-    fn arm(&self) -> Wait {
-        let Some(earliest) = self.timers.borrow().next_deadline() else {
-            return Wait::Forever;
-        };
-        let deadline = self.expiry(earliest);
-        if deadline < self.armed.get() {
-            if let Err(error) = self.timer_fd.arm(deadline) {
-                if !self.is_warned.replace(true) {
-                    tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
-                }
-                return Wait::Briefly;
-            }
-            self.is_warned.set(false);
-            self.armed.set(deadline);
-        }
-        Wait::Forever
-    }
-
-    /// When the timer descriptor is to expire for this deadline.
-    fn expiry(&self, deadline: u64) -> u64 {
-        match self.timer_grain {
-            1 => deadline,
-            grain => deadline
-                .checked_next_multiple_of(grain)
-                .unwrap_or(UNARMED - 1),
-        }
-    }
-
-    fn fire(&self, woken: &mut Vec<Waker>) {
-        let mut timers = self.timers.borrow_mut();
-        if timers.is_empty() {
-            return;
-        }
-        let mut ended = Vec::new();
-        timers.fire(clock::monotonic(), |key, alarm| match alarm {
-            Alarm::Wake(waker) => woken.push(waker),
-            Alarm::Resume(token, direction) => {
-                ended.push(key);
-                if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
-                    source.resume(direction, woken);
-                }
-            }
-        });
-        for key in ended {
-            timers.remove(key);
         }
     }
 
@@ -281,12 +230,12 @@ impl Reactor {
 
     /// Registers no more descriptors: whoever would have to wait for one gets an error.
     pub(crate) fn refuse(&self) {
-        self.is_closed.set(true);
+        self.stage.set(Stage::Refusing);
     }
 
     /// Frees everything and wakes whoever still waited, here or elsewhere.
     pub(crate) fn close(&self) {
-        self.refuse();
+        self.stage.set(Stage::Closed);
         let mut woken = self.woken.take();
         self.home.close();
         for (_, mut source) in std::mem::take(&mut *self.sources.borrow_mut()) {
@@ -309,7 +258,7 @@ impl Reactor {
     ///
     /// When the runtime is being dropped.
     pub(crate) fn insert_source(&self) -> io::Result<u32> {
-        if self.is_closed.get() {
+        if self.stage.get() != Stage::Open {
             return Err(ended());
         }
         let generation = self.next_generation.get();
@@ -454,44 +403,6 @@ impl Reactor {
             let alarm = Alarm::Resume(token(key, source), direction);
             self.timers.borrow_mut().insert(deadline, alarm);
         }
-    }
-}
-
-/// Timers.
-impl Reactor {
-    /// Adds a timer that wakes `waker` at `deadline`, nanoseconds on the monotonic clock.
-    pub(crate) fn insert_timer(&self, deadline: u64, waker: &Waker) -> TimerKey {
-        let alarm = Alarm::Wake(waker.clone());
-        self.timers.borrow_mut().insert(deadline, alarm)
-    }
-
-    /// Lets a timer that has not fired wake `waker`, and only it.
-    pub(crate) fn renew_timer(&self, key: TimerKey, waker: &Waker) {
-        match self.timers.borrow_mut().item(key) {
-            Some(Alarm::Wake(known)) if !known.will_wake(waker) => {}
-            _ => return,
-        }
-        let mut alarm = Alarm::Wake(waker.clone());
-        if let Some(known) = self.timers.borrow_mut().item(key) {
-            std::mem::swap(known, &mut alarm);
-        }
-        quiet::quietly(|| drop(alarm));
-    }
-
-    /// Moves a timer that has not fired; false if it has.
-    pub(crate) fn reset_timer(&self, key: TimerKey, deadline: u64) -> bool {
-        let mut timers = self.timers.borrow_mut();
-        let is_pending = timers.item(key).is_some();
-        if is_pending {
-            timers.reset(key, deadline);
-        }
-        is_pending
-    }
-
-    /// Frees a timer.
-    pub(crate) fn remove_timer(&self, key: TimerKey) {
-        let alarm = self.timers.borrow_mut().remove(key);
-        quiet::quietly(|| drop(alarm));
     }
 }
 

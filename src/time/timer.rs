@@ -23,7 +23,7 @@ use crate::runtime::context;
 ///
 /// # Panics
 ///
-/// The future panics when polled outside of a runtime.
+/// The future panics when polled outside of a runtime, or by a waker that the end of its runtime wakes.
 ///
 /// # Cancel safety
 ///

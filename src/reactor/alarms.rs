@@ -1,0 +1,147 @@
+//! The timers of a reactor: which wakers they wake, and when the timer descriptor is armed.
+//!
+//! A part of `Reactor`; the order of deadlines is `timers`'s.
+
+use std::task::Waker;
+
+use super::source::Direction;
+use super::{Reactor, Stage, TimerKey, UNARMED, named};
+use crate::quiet;
+use crate::sys::clock;
+use crate::sys::epoll::{RawToken, Wait};
+
+/// What a timer does when it fires.
+#[derive(Debug)]
+pub(super) enum Alarm {
+    Wake(Waker),
+    /// Ends a source's rest.
+    Resume(RawToken, Direction),
+}
+
+/// For the loop.
+impl Reactor {
+    /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
+    pub(super) fn arm(&self) -> Wait {
+        let Some(earliest) = self.timers.borrow().next_deadline() else {
+            return Wait::Forever;
+        };
+        let deadline = self.expiry(earliest);
+        if deadline < self.armed.get() {
+            if let Err(error) = self.timer_fd.arm(deadline) {
+                if !self.is_warned.replace(true) {
+                    tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
+                }
+                return Wait::Briefly;
+            }
+            self.is_warned.set(false);
+            self.armed.set(deadline);
+        }
+        Wait::Forever
+    }
+
+    /// When the timer descriptor is to expire for this deadline.
+    fn expiry(&self, deadline: u64) -> u64 {
+        match self.timer_grain {
+            1 => deadline,
+            grain => deadline
+                .checked_next_multiple_of(grain)
+                .unwrap_or(UNARMED - 1),
+        }
+    }
+
+    pub(super) fn fire(&self, woken: &mut Vec<Waker>) {
+        let mut timers = self.timers.borrow_mut();
+        if timers.is_empty() {
+            return;
+        }
+        let mut ended = Vec::new();
+        timers.fire(clock::monotonic(), |key, alarm| match alarm {
+            Alarm::Wake(waker) => woken.push(waker),
+            Alarm::Resume(token, direction) => {
+                ended.push(key);
+                if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
+                    source.resume(direction, woken);
+                }
+            }
+        });
+        for key in ended {
+            timers.remove(key);
+        }
+    }
+
+    /// Whether the timer descriptor ends a wait that begins now in time for the earliest deadline.
+    pub(super) fn is_armed_in_time(&self) -> bool {
+        let earliest = self.timers.borrow().next_deadline();
+        earliest.is_none_or(|earliest| self.armed.get() <= self.expiry(earliest))
+    }
+}
+
+/// For timers.
+impl Reactor {
+    /// Adds a timer that wakes `waker` at `deadline`, nanoseconds on the monotonic clock.
+    ///
+    /// # Panics
+    ///
+    /// When the reactor is closed.
+    pub(crate) fn insert_timer(&self, deadline: u64, waker: &Waker) -> TimerKey {
+        let waker = self.kept(waker);
+        self.timers
+            .borrow_mut()
+            .insert(deadline, Alarm::Wake(waker))
+    }
+
+    /// Lets a timer that has not fired wake `waker`, and only it.
+    ///
+    /// # Panics
+    ///
+    /// When the reactor is closed.
+    pub(crate) fn renew_timer(&self, key: TimerKey, waker: &Waker) {
+        match self.timers.borrow_mut().item(key) {
+            Some(Alarm::Wake(known)) if known.will_wake(waker) => return,
+            _ => {}
+        }
+        let mut alarm = Alarm::Wake(self.kept(waker));
+        if let Some(known) = self.timers.borrow_mut().item(key) {
+            std::mem::swap(known, &mut alarm);
+        }
+        quiet::quietly(|| drop(alarm));
+    }
+
+    /// Moves a timer that has not fired; false if it has.
+    pub(crate) fn reset_timer(&self, key: TimerKey, deadline: u64) -> bool {
+        let mut timers = self.timers.borrow_mut();
+        let is_pending = timers.item(key).is_some();
+        if is_pending {
+            timers.reset(key, deadline);
+        }
+        is_pending
+    }
+
+    /// Frees a timer.
+    pub(crate) fn remove_timer(&self, key: TimerKey) {
+        let alarm = self.timers.borrow_mut().remove(key);
+        quiet::quietly(|| drop(alarm));
+    }
+}
+
+impl Reactor {
+    /// Clones a waker for keeping.
+    ///
+    /// # Panics
+    ///
+    /// When the reactor is closed, perhaps by the clone, which is foreign code: a timer of it never fires,
+    /// and whoever waits would not be told.
+    #[inline]
+    fn kept(&self, waker: &Waker) -> Waker {
+        let waker = waker.clone();
+        if self.stage.get() == Stage::Closed {
+            closed();
+        }
+        waker
+    }
+}
+
+#[cold]
+fn closed() -> ! {
+    panic!("the runtime has been dropped, so a timer that is polled in it could never fire")
+}
