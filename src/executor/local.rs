@@ -4,11 +4,11 @@
 //! `runtime::context`, which makes executors current.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Executor;
-use crate::sync::per_thread;
+use crate::sync::{Serial, per_thread};
 use crate::sys::scoped::Scoped;
 
 /// What makes a whole runtime current around a call; `runtime::context` implements it.
@@ -38,9 +38,12 @@ impl HomeId {
     /// No runtime's.
     pub(super) const NONE: Self = Self(0);
 
-    pub(super) fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    /// # Errors
+    ///
+    /// When no numbers are left.
+    pub(super) fn new() -> io::Result<Self> {
+        static NUMBERS: Serial = Serial::new();
+        NUMBERS.next().map(Self)
     }
 }
 

@@ -100,12 +100,12 @@ impl Executor {
     ///
     /// # Errors
     ///
-    /// When too many runtimes are alive in this process.
+    /// When too many runtimes are alive in this process, or were made in it.
     pub(crate) fn new(budget_per_poll: u32) -> io::Result<Self> {
         let remote = Lease::new()?;
         remote.reserve(MAIN);
         Ok(Self {
-            home: HomeId::new(),
+            home: HomeId::new()?,
             remote,
             state: RefCell::new(State {
                 tasks: Slab::new(),

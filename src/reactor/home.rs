@@ -8,14 +8,14 @@
 //! 1. Letters are read in the order in which they were left, and hold numbers only.
 //! 2. No waker but the bell is touched here, and that one, which is ours, under no lock.
 
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::AtomicU32;
 use std::task::Waker;
 
 use super::source::{Direction, Ticket};
 use super::timers;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Arc, Mutex, is_mutant, shared};
+use crate::sync::{Arc, Mutex, Serial, is_mutant, shared};
 use crate::sys::epoll::Epoll;
 
 shared! {
@@ -51,17 +51,21 @@ pub(crate) struct Home {
 
 impl Home {
     /// Opens the home of a new reactor.
-    pub(super) fn open(epoll: Epoll, bell: Waker) -> Arc<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
+    ///
+    /// # Errors
+    ///
+    /// When no numbers are left.
+    pub(super) fn open(epoll: Epoll, bell: Waker) -> io::Result<Arc<Self>> {
+        static NUMBERS: Serial = Serial::new();
         let home = Arc::new(Self {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            number: NUMBERS.next()?,
             epoll,
             has_letters: AtomicBool::new(false),
             letters: Mutex::new(Some(Vec::new())),
             bell,
         });
         HOMES.lock().push(Arc::clone(&home));
-        home
+        Ok(home)
     }
 
     /// The home of that number, unless its reactor is gone.

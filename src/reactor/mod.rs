@@ -95,7 +95,7 @@ impl Reactor {
         let timer_fd = TimerFd::new()?;
         epoll.add(bell.as_fd(), Flags::IN.union(Flags::ET), BELL)?;
         epoll.add(timer_fd.as_fd(), Flags::IN.union(Flags::ET), ALARM)?;
-        let home = Home::open(epoll, waker);
+        let home = Home::open(epoll, waker)?;
         Ok(Self {
             number: home.number(),
             home,

@@ -12,6 +12,7 @@
 pub mod mutants;
 #[cfg(any(runtime_loom, runtime_tsan))]
 mod once;
+mod serial;
 
 use std::fmt;
 #[cfg(not(runtime_tsan))]
@@ -32,6 +33,7 @@ pub(crate) use triomphe::Arc;
 
 #[cfg(any(runtime_loom, runtime_tsan))]
 pub(crate) use self::once::OnceLock;
+pub(crate) use self::serial::Serial;
 
 #[cfg(runtime_loom)]
 use loom::sync as raw;
