@@ -56,6 +56,7 @@
 //! | `runtime` | [`Runtime`], [`Builder`], the loop, the thread's current runtime |
 //! | `executor` | the task slab, the run queue, wakers, wakes from other threads |
 //! | `reactor` | epoll, the table of sources, the timer wheel |
+//! | `sync` | what threads share is made of this: locks and atomics that checkers can replace |
 //! | `sys` | the kernel, one object per file |
 //!
 //! Channels, locks, `select!` and `join!` come from other crates: `async-channel`, `futures` and
