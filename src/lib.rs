@@ -83,6 +83,9 @@ pub use runtime_macros::{main, test};
 #[cfg(runtime_loom)]
 #[doc(hidden)]
 pub use self::sync::mutants;
+#[cfg(runtime_loom)]
+#[doc(hidden)]
+pub use self::sys::modelled::during_event;
 
 pub use self::runtime::{Builder, Runtime, block_on};
 pub use self::task::spawn;

@@ -21,7 +21,7 @@ use loom::thread::{self, JoinHandle};
 use runtime::io::AsyncRead;
 use runtime::net::{TcpListener, TcpStream};
 use runtime::task::{self, yield_now};
-use runtime::{Runtime, mutants};
+use runtime::{Runtime, during_event, mutants};
 
 /// Tells a child process which error to plant.
 const PLANTED: &str = "PLANTED";
@@ -270,7 +270,7 @@ async fn accept_one(listener: &TcpListener, connections: usize) -> Vec<std::net:
         let accepted = listener.poll_accept(cx);
         if made.len() < connections {
             let connect = |_| std::net::TcpStream::connect(address).unwrap();
-            mutants::event(|| made.extend((0..connections).map(connect)));
+            during_event(|| made.extend((0..connections).map(connect)));
         }
         accepted
     })

@@ -22,12 +22,6 @@ pub fn with<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
     call()
 }
 
-/// Makes something happen in the kernel, so that whoever waits there looks again.
-pub fn event<R>(call: impl FnOnce() -> R) -> R {
-    let _event = crate::sys::modelled::event();
-    call()
-}
-
 /// Whether the error `name` is in the code.
 pub(crate) fn is_mutant(name: &str) -> bool {
     CHOSEN.get() == Some(name)

@@ -18,15 +18,21 @@ struct Events {
 }
 
 /// An event that is being made. When this is dropped, it has happened.
-pub(crate) struct Event {
+pub(super) struct Event {
     _exclusive: MutexGuard<'static, ()>,
 }
 
 /// Makes an event; whoever waits sees it.
-pub(crate) fn event() -> Event {
+pub(super) fn event() -> Event {
     Event {
         _exclusive: EVENTS.lock.lock().unwrap_or_else(PoisonError::into_inner),
     }
+}
+
+/// Does what is an event to the kernel.
+pub fn during_event<R>(call: impl FnOnce() -> R) -> R {
+    let _event = event();
+    call()
 }
 
 impl Drop for Event {
