@@ -22,6 +22,8 @@ mod alarms;
 pub(crate) mod home;
 pub(crate) mod source;
 mod timers;
+#[cfg(test)]
+mod timers_oracle;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

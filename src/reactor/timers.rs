@@ -306,8 +306,6 @@ fn bits(mut word: u64) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeMap;
 
     fn fired(timers: &mut Timers<u32>, now: u64) -> Vec<u32> {
         let mut items = Vec::new();
@@ -363,89 +361,5 @@ mod tests {
         timers.reset(key, 20);
         assert_eq!(fired(&mut timers, 20), []);
         assert_eq!(timers.remove(key), None);
-    }
-
-    /// What a test program does to the timers.
-    #[derive(Clone, Debug)]
-    enum Step {
-        Insert(u64),
-        Remove(usize),
-        Reset(usize, u64),
-        Advance(u64),
-    }
-
-    /// Distances near the places where digits carry.
-    fn distance() -> impl Strategy<Value = u64> {
-        prop_oneof![
-            Just(0),
-            0..100_u64,
-            (0..64_u32, 0..3_u64).prop_map(|(bit, off)| (1_u64 << bit).wrapping_add(off) - 1),
-            any::<u64>(),
-        ]
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => distance().prop_map(Step::Insert),
-            1 => any::<usize>().prop_map(Step::Remove),
-            1 => (any::<usize>(), distance()).prop_map(|(at, by)| Step::Reset(at, by)),
-            2 => distance().prop_map(Step::Advance),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn the_wheel_agrees_with_a_sorted_map(
-            start in distance(),
-            steps in proptest::collection::vec(step(), 0..200),
-        ) {
-            let mut timers = Timers::new(start);
-            let mut model = BTreeMap::new();
-            let mut live: Vec<(Key, (u64, u32), u32)> = Vec::new();
-            let (mut now, mut order) = (start, 0);
-            for step in steps {
-                match step {
-                    Step::Insert(distance) => {
-                        let deadline = now.saturating_add(distance);
-                        let key = timers.insert(deadline, order);
-                        model.insert((deadline, order), order);
-                        live.push((key, (deadline, order), order));
-                        order += 1;
-                    }
-                    Step::Remove(at) if !live.is_empty() => {
-                        let (key, place, _) = live.swap_remove(at % live.len());
-                        prop_assert_eq!(timers.remove(key), model.remove(&place));
-                    }
-                    Step::Reset(at, distance) if !live.is_empty() => {
-                        let at = at % live.len();
-                        let (key, place, item) = live[at];
-                        let deadline = now.saturating_add(distance);
-                        timers.reset(key, deadline);
-                        if model.remove(&place).is_some() {
-                            model.insert((deadline, order), item);
-                            live[at].1 = (deadline, order);
-                            order += 1;
-                        }
-                    }
-                    Step::Advance(distance) => {
-                        now = now.saturating_add(distance);
-                        let later = model.split_off(&(now.saturating_add(1), 0));
-                        let due = std::mem::replace(&mut model, later);
-                        let all = now == u64::MAX;
-                        let mut expected = Vec::from_iter(due.into_values());
-                        if all {
-                            expected.extend(std::mem::take(&mut model).into_values());
-                        }
-                        prop_assert_eq!(fired(&mut timers, now), expected);
-                    }
-                    Step::Remove(_) | Step::Reset(..) => {}
-                }
-                let earliest = model.keys().next().map(|&(deadline, _)| deadline);
-                prop_assert_eq!(timers.is_empty(), earliest.is_none());
-                if let Some(earliest) = earliest {
-                    prop_assert!(timers.next_deadline().is_some_and(|next| next <= earliest));
-                }
-            }
-        }
     }
 }
