@@ -16,6 +16,8 @@
 
 mod direction;
 mod level;
+#[cfg(test)]
+mod oracle;
 mod waiters;
 
 use std::os::fd::RawFd;
