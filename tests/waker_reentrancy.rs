@@ -370,13 +370,17 @@ fn a_waker_may_panic_when_its_wait_is_given_up() {
         let mut timer = sleep(Duration::from_secs(3600));
         let mut handle = spawn(pending::<()>());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let wakers = [(); 4].map(|()| Hooks::default().on_drop(throw).waker());
+        let mut set = JoinSet::new();
+        set.spawn(pending::<()>());
+        let wakers = [(); 5].map(|()| Hooks::default().on_drop(throw).waker());
         wait_readable(&stream, &wakers[0].1);
         assert!(poll_with(&mut timer, &wakers[1].1).is_pending());
         assert!(poll_with(&mut handle, &wakers[2].1).is_pending());
         let mut accept = Box::pin(listener.accept());
         assert!(poll_with(&mut accept, &wakers[3].1).is_pending());
-        drop((stream, timer, handle, accept));
+        let polled = set.poll_join_next(&mut Context::from_waker(&wakers[4].1));
+        assert!(polled.is_pending());
+        drop((stream, timer, handle, accept, set));
         for (hooks, _) in &wakers {
             assert_eq!((hooks.wakes.get(), Rc::strong_count(hooks)), (0, 1));
             assert!(hooks.on_drop.borrow().is_none());

@@ -289,6 +289,9 @@ fn without_id<T>(taken: Result<(Id, T), JoinError>) -> Result<T, JoinError> {
 impl<T> Drop for JoinSet<T> {
     fn drop(&mut self) {
         self.abort_all();
+        // The tasks keep what they report to, but nobody waits for that any more.
+        let waker = self.finished.waker.take();
+        quietly(|| drop(waker));
     }
 }
 
