@@ -421,6 +421,27 @@ fn wakers_of_a_reactor_that_ends_may_panic_and_use_the_runtime() {
 }
 
 #[test]
+fn a_timer_polled_while_its_runtime_ends_panics_once_if_the_drop_of_its_waker_panics_too() {
+    within(LIMIT, || {
+        let runtime = Runtime::new().unwrap();
+        let message = Rc::new(RefCell::new(String::new()));
+        let seen = Rc::clone(&message);
+        let hooks = Hooks::default().on_wake(move || {
+            let (_hooks, waker) = Hooks::default().on_drop(throw).waker();
+            let mut timer = sleep(Duration::from_secs(3600));
+            let panic = panic_of(|| poll_with(&mut timer, &waker));
+            seen.replace(panic.message);
+        });
+        let (_hooks, waker) = hooks.waker();
+        let mut waiting = sleep(Duration::from_secs(3600));
+        runtime.block_on(async { assert!(poll_with(&mut waiting, &waker).is_pending()) });
+        drop(runtime);
+        let message = message.take();
+        assert!(message.contains("has been dropped"), "{message}");
+    });
+}
+
+#[test]
 fn wakers_of_tasks_that_end_with_their_runtime_may_drop_its_sockets_and_timers() {
     within(LIMIT, || {
         let runtime = Runtime::new().unwrap();

@@ -135,6 +135,8 @@ impl Reactor {
     fn kept(&self, waker: &Waker) -> Waker {
         let waker = waker.clone();
         if self.stage.get() == Stage::Closed {
+            // A drop that panics while a panic unwinds would end the process.
+            quiet::quietly(|| drop(waker));
             closed();
         }
         waker
