@@ -7,6 +7,7 @@
     reason = "each test binary compiles its own copy and uses a part of it"
 )]
 
+pub mod hostile;
 pub mod panics;
 pub mod parked;
 pub mod sockets;
