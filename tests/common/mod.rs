@@ -10,6 +10,7 @@
 pub mod hostile;
 pub mod panics;
 pub mod parked;
+pub mod process;
 pub mod sockets;
 
 use std::cell::RefCell;
@@ -17,7 +18,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::process;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,7 +48,7 @@ pub fn within<R>(limit: Duration, test: impl FnOnce() -> R) -> R {
                 io::stderr(),
                 "{name} did not end within {limit:?}: was a wake lost?"
             );
-            process::abort();
+            std::process::abort();
         }
     });
     let result = test();

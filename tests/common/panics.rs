@@ -22,6 +22,14 @@ thread_local! {
 /// Runs `call` and returns its panic, which is not printed.
 #[track_caller]
 pub fn panic_of<R>(call: impl FnOnce() -> R) -> Panic {
+    match caught(call) {
+        Ok(_) => panic!("the call did not panic"),
+        Err(panic) => panic,
+    }
+}
+
+/// Runs `call`; its panic is not printed.
+pub fn caught<R>(call: impl FnOnce() -> R) -> Result<R, Panic> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let default = panic::take_hook();
@@ -38,10 +46,9 @@ pub fn panic_of<R>(call: impl FnOnce() -> R) -> Panic {
         }));
     });
     IS_CATCHING.set(true);
-    let result = panic::catch_unwind(AssertUnwindSafe(|| drop(call())));
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
     IS_CATCHING.set(false);
-    assert!(result.is_err(), "the call did not panic");
-    CAUGHT.take().expect("the hook has seen the panic")
+    result.map_err(|_| CAUGHT.take().expect("the hook has seen the panic"))
 }
 
 /// The message of a `panic!`.

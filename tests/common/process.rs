@@ -1,0 +1,138 @@
+//! Processes of a test's own, for what concerns a whole process: forks, signals, limits.
+#![expect(unsafe_code, reason = "only libc forks and sends signals")]
+
+use std::env;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+
+use super::{LIMIT, within};
+
+/// Names the test for which a process was started.
+const ALONE: &str = "RUNTIME_TEST_ALONE";
+
+/// Runs `test` in a process that runs nothing else, under a watchdog; fails if it fails.
+pub fn alone(test: impl FnOnce()) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    if env::var(ALONE).is_ok_and(|alone| alone == name) {
+        return within(LIMIT, test);
+    }
+    let process = Command::new(env::current_exe().unwrap())
+        .args(["--exact", &name, "--include-ignored"])
+        .args(["--nocapture", "--test-threads=1"])
+        .env(ALONE, &name)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let group = -libc::pid_t::try_from(process.id()).unwrap();
+    let (done, watch) = mpsc::channel::<()>();
+    // The process has a watchdog of its own; this one ends what it started and left.
+    let watchdog = thread::spawn(move || {
+        if watch.recv_timeout(2 * LIMIT) == Err(RecvTimeoutError::Timeout) {
+            send(group, libc::SIGKILL);
+        }
+    });
+    let output = process.wait_with_output().unwrap();
+    drop(done);
+    watchdog.join().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}: {text}", output.status);
+    assert!(text.contains("1 passed"), "{text}");
+}
+
+/// Says why a test cannot be done here; not by `eprintln!`, which the test harness keeps to itself.
+pub fn skip(reason: impl std::fmt::Display) {
+    let name = thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(io::stderr(), "{name} skipped: {reason}");
+}
+
+/// A process that this one forked; it is killed when dropped.
+pub struct Child(libc::pid_t);
+
+/// Splits this process, which must be [`alone`]; `None` is the child, which is to end by [`leave`].
+pub fn fork() -> Option<Child> {
+    // SAFETY: the other threads hold no lock that the child could need: the harness and the watchdogs
+    // wait, and the allocator sees to its own.
+    match unsafe { libc::fork() } {
+        -1 => panic!("{}", io::Error::last_os_error()),
+        0 => {
+            let limit = u32::try_from(LIMIT.as_secs()).unwrap();
+            // SAFETY: nothing is passed. A child has no watchdog; the alarm ends it.
+            unsafe { libc::alarm(limit) };
+            None
+        }
+        child => Some(Child(child)),
+    }
+}
+
+/// Ends a child after `last`, without any destructor of its parent's.
+pub fn leave(last: impl FnOnce()) -> ! {
+    let result = catch_unwind(AssertUnwindSafe(last));
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(i32::from(result.is_err())) }
+}
+
+/// Lets a child do `call` and leave.
+pub fn in_a_child(call: impl FnOnce()) -> Child {
+    fork().unwrap_or_else(|| leave(call))
+}
+
+impl Child {
+    pub fn id(&self) -> libc::pid_t {
+        self.0
+    }
+
+    /// Waits until the child has left; panics if it panicked.
+    #[track_caller]
+    pub fn join(self) {
+        let status = self.wait(0);
+        std::mem::forget(self);
+        assert!(
+            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
+            "the child failed: {status:#x}"
+        );
+    }
+
+    /// Stops the child, and returns when it stands still.
+    pub fn stop(&self) {
+        send(self.0, libc::SIGSTOP);
+        let status = self.wait(libc::WUNTRACED);
+        assert!(libc::WIFSTOPPED(status), "{status:#x}");
+    }
+
+    /// Lets a child that was stopped go on.
+    pub fn resume(&self) {
+        send(self.0, libc::SIGCONT);
+    }
+
+    fn wait(&self, options: libc::c_int) -> libc::c_int {
+        let mut status = 0;
+        loop {
+            // SAFETY: the pointer must be valid for writing: it is the local above.
+            let waited = unsafe { libc::waitpid(self.0, &raw mut status, options) };
+            if waited == self.0 {
+                return status;
+            }
+            let error = io::Error::last_os_error();
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "{error}");
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        send(self.0, libc::SIGKILL);
+        self.wait(0);
+    }
+}
+
+/// Sends a signal to a process of ours, or to a group of them.
+fn send(process: libc::pid_t, signal: libc::c_int) {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::kill(process, signal) };
+}
