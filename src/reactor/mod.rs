@@ -121,6 +121,12 @@ impl Reactor {
         self.number
     }
 
+    /// Whether it is that of the process which this one was forked from; then it must not be turned.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.home.epoll.is_foreign()
+    }
+
     /// Takes kernel events, waiting for one if `wait` says so, then wakes the tasks they concern.
     ///
     /// Wakers are collected while the tables are borrowed and woken after the borrows end: a wake may
@@ -314,7 +320,7 @@ impl Reactor {
     /// # Errors
     ///
     /// Those of `epoll_ctl(2)`: `EPERM` for a descriptor that cannot be watched, `ENOSPC` at the limit
-    /// `/proc/sys/fs/epoll/max_user_watches`, `ENOMEM`.
+    /// `/proc/sys/fs/epoll/max_user_watches`, `ENOMEM`; and that the reactor is another process's.
     pub(crate) fn watch(
         &self,
         key: u32,

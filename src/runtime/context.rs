@@ -40,7 +40,7 @@ impl Context {
     ///
     /// # Panics
     ///
-    /// When a runtime is current on this thread already.
+    /// When a runtime is current on this thread already, or this one is another process's.
     pub(crate) fn enter_blocking<R>(
         &self,
         caller: &'static Location<'static>,
@@ -54,13 +54,32 @@ impl Context {
         }
         refuse_nesting(caller);
         let _restore = Restore(BLOCKED_AT.with(|outer| outer.replace(Some(caller))));
+        self.refuse_foreign();
         self.enter(call)
+    }
+
+    /// Panics, in a `block_on`, if the runtime is that of the process which this one was forked from.
+    #[inline]
+    pub(crate) fn refuse_foreign(&self) {
+        if self.reactor.is_foreign() {
+            foreign();
+        }
     }
 }
 
-/// Panics if a runtime is current on this thread.
+#[cold]
+fn foreign() -> ! {
+    let caller = BLOCKED_AT.with(Cell::get).expect("a `block_on` runs");
+    panic!(
+        "the `block_on` that was called at {caller} runs in a child of the process that made its runtime: \
+         the two would take each other's events, so make a new runtime in the child"
+    )
+}
+
+/// Panics if a runtime is current on this thread, unless that is one of the process which this one was
+/// forked from.
 pub(crate) fn refuse_nesting(caller: &Location<'_>) {
-    if with(|current| current.is_none()) {
+    if with(|current| current.is_none_or(|current| current.reactor.is_foreign())) {
         return;
     }
     match BLOCKED_AT.with(Cell::get) {

@@ -35,6 +35,17 @@ use crate::sys::event_fd::EventFd;
 /// that is cancelled already; one that waits for a socket that was not waited for before gets an error.
 /// A panic in the destructor of a task's future goes to the task's [`JoinHandle`].
 ///
+/// # Forking
+///
+/// A child made by `fork(2)` shares the parent's epoll set and timer descriptor, so a runtime is of no use in
+/// it: there [`block_on`](Self::block_on) panics, also one that was running at the fork, when it next looks
+/// at the kernel (tasks that are due may be polled before that, so best leave the child before the next
+/// `await`); registering a socket is an error, and wakes reach nobody. What the child drops, the runtime, tasks and
+/// sockets among it, it drops for itself alone: the parent's stay registered and connected. A runtime that
+/// is made in the child works, also in a `block_on` of the parent's, and with sockets that the parent has
+/// made; both may accept on one listener. As after every fork, other threads must not have been using
+/// runtimes at that moment: the child would find their locks taken for ever.
+///
 /// # Examples
 ///
 /// ```
@@ -81,7 +92,8 @@ impl Runtime {
     /// # Panics
     ///
     /// When a runtime runs on this thread already; the message names both calls (or this one and that it
-    /// came from a destructor), and the outer runtime lives on. When `epoll_wait` fails, which takes a
+    /// came from a destructor), and the outer runtime lives on. When the runtime was made before this process
+    /// was forked (see [`Runtime`]). When `epoll_wait` fails, which takes a
     /// descriptor that someone else closed. A panic of `future` goes to the caller, and the runtime can be
     /// used again.
     #[track_caller]
@@ -131,6 +143,7 @@ impl Runtime {
                 self.0.unpark();
             }
         }
+        self.context.refuse_foreign();
         let Context { executor, reactor } = &*self.context;
         let result = if !executor.has_due() && executor.park() {
             let _parked = Parked(executor);

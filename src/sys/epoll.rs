@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use super::fork::{self, Process};
 use super::{check, uninterrupted};
 
 /// What a descriptor is watched for, or what happened to it: a set of `EPOLL*` bits.
@@ -88,6 +89,7 @@ pub(crate) enum Wait {
 #[derive(Debug)]
 pub(crate) struct Epoll {
     fd: OwnedFd,
+    maker: Process,
 }
 
 impl Epoll {
@@ -97,7 +99,14 @@ impl Epoll {
         Ok(Self {
             // SAFETY: the kernel just made `fd`, and nobody else knows it.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            maker: Process::current(),
         })
+    }
+
+    /// Whether the set is that of the process which this one was forked from, and must be left alone.
+    #[inline]
+    pub(crate) fn is_foreign(&self) -> bool {
+        !self.maker.is_current()
     }
 
     /// Starts watching `fd`; what is ready already is reported by the next wait.
@@ -154,6 +163,9 @@ impl Epoll {
         flags: Flags,
         token: RawToken,
     ) -> io::Result<()> {
+        if self.is_foreign() {
+            return Err(fork::foreign());
+        }
         let mut event = libc::epoll_event {
             events: flags.0,
             u64: token.0,

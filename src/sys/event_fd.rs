@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use super::fork::Process;
 use super::{check, check_len, uninterrupted};
 
 /// A counter in the kernel that is only ever written.
@@ -11,6 +12,7 @@ use super::{check, check_len, uninterrupted};
 #[derive(Debug)]
 pub(crate) struct EventFd {
     fd: OwnedFd,
+    maker: Process,
 }
 
 impl EventFd {
@@ -20,13 +22,18 @@ impl EventFd {
         Ok(Self {
             // SAFETY: the kernel just made `fd`, and nobody else knows it.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            maker: Process::current(),
         })
     }
 
     /// Makes the descriptor readable anew.
     ///
-    /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 rings do not happen.
+    /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 rings do not happen. In a
+    /// child of the process that made it nothing happens: whom it would wake lives in the parent.
     pub(crate) fn ring(&self) -> io::Result<()> {
+        if !self.maker.is_current() {
+            return Ok(());
+        }
         #[cfg(runtime_loom)]
         let _event = super::modelled::event();
         let one: u64 = 1;

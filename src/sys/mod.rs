@@ -6,13 +6,15 @@
 //!
 //! 1. Descriptors come in as `BorrowedFd` and go out as `OwnedFd`, close-on-exec from birth.
 //! 2. `EINTR` never leaves this module: a call is repeated, and an interrupted wait reports no events.
-//! 3. No other module makes a system call by hand. (Socket options and addresses are `socket2`'s.)
+//! 3. What a child process shares with its parent since a fork is left as it is.
+//! 4. No other module makes a system call by hand. (Socket options and addresses are `socket2`'s.)
 
 #![expect(unsafe_code, reason = "system calls are foreign functions")]
 
 pub(crate) mod clock;
 pub(crate) mod epoll;
 pub(crate) mod event_fd;
+pub(crate) mod fork;
 #[cfg(runtime_loom)]
 pub(crate) mod modelled;
 pub(crate) mod scoped;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::stream::TcpStream;
 use crate::sync::Arc;
+use crate::sys::fork::Process;
 
 /// The reading half that [`TcpStream::split`] makes; `as_ref` leads to the stream.
 #[derive(Debug)]
@@ -55,11 +56,13 @@ pub struct OwnedReadHalf {
 /// The writing half that [`TcpStream::into_split`] makes; `as_ref` leads to the stream.
 ///
 /// Dropping it shuts down writing, so that the peer sees the end of the stream while the reading half
-/// goes on; [`forget`](Self::forget) does not.
+/// goes on; [`forget`](Self::forget) does not. A child of `fork(2)` that drops the half which it has of its
+/// parent shuts nothing down.
 #[derive(Debug)]
 pub struct OwnedWriteHalf {
     pub(super) stream: Arc<TcpStream>,
-    shuts_down: bool,
+    /// Where dropping it shuts down writing: the socket is that of all processes that have it.
+    shuts_down_in: Option<Process>,
 }
 
 pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
@@ -69,7 +72,7 @@ pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
     };
     let write = OwnedWriteHalf {
         stream,
-        shuts_down: true,
+        shuts_down_in: Some(Process::current()),
     };
     (read, write)
 }
@@ -105,13 +108,13 @@ impl OwnedWriteHalf {
 
     /// Drops the half without shutting down writing.
     pub fn forget(mut self) {
-        self.shuts_down = false;
+        self.shuts_down_in = None;
     }
 }
 
 impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
-        if self.shuts_down {
+        if self.shuts_down_in.is_some_and(Process::is_current) {
             // A connection that failed has nothing to shut down, and a destructor nobody to tell.
             let _ = self.stream.close_write();
         }
