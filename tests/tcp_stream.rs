@@ -1,16 +1,10 @@
 //! Streams: options, addresses, peeking, closing, conversions, and what a vanished peer does.
-#![expect(unsafe_code, reason = "only libc sets what a signal does")]
 
 mod common;
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream as StdStream};
-use std::os::unix::process::ExitStatusExt as _;
 use std::pin::pin;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
 use common::sockets::{narrow_pair, poll_here, rounds};
@@ -136,49 +130,6 @@ fn shutting_down_writing_fails_a_waiting_write() {
 }
 
 #[test]
-fn writing_to_a_peer_that_is_gone_is_an_error_and_no_signal() {
-    const CHILD: &str = "RUNTIME_TEST_DEFAULT_SIGPIPE";
-    if std::env::var_os(CHILD).is_some() {
-        // SAFETY: the default action needs no handler.
-        let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-        assert_ne!(before, libc::SIG_ERR);
-        run(write_to_nobody());
-        return;
-    }
-    let name = "writing_to_a_peer_that_is_gone_is_an_error_and_no_signal";
-    let mut test = Command::new(std::env::current_exe().unwrap());
-    test.args(["--exact", name, "--nocapture"]).env(CHILD, "1");
-    let output = test.output().unwrap();
-    assert_eq!(output.status.signal(), None, "SIGPIPE is {}", libc::SIGPIPE);
-    assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-}
-
-async fn write_to_nobody() {
-    let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
-    for is_vectored in [false, true] {
-        for is_tried in [false, true] {
-            let (mut client, server) = pair().await;
-            drop(server);
-            let mut errors = Vec::new();
-            for _ in 0..3 {
-                let slices = [IoSlice::new(b"hello")];
-                let result = match (is_vectored, is_tried) {
-                    (false, false) => client.write(b"hello").await,
-                    (true, false) => client.write_vectored(&slices).await,
-                    (false, true) => client.try_write(b"hello"),
-                    (true, true) => client.try_write_vectored(&slices),
-                };
-                errors.extend(result.err());
-            }
-            // The first write is answered with a reset; the others fail.
-            assert_eq!(errors.len(), 2);
-            assert!(errors.iter().all(|error| gone.contains(&error.kind())));
-        }
-    }
-}
-
-#[test]
 fn a_peer_that_resets_is_an_error_of_reading() {
     run(async {
         let (mut client, server) = pair().await;
@@ -245,71 +196,6 @@ fn a_read_that_times_out_has_taken_no_byte() {
             Err(_) => stream.read(&mut buffer).await.unwrap(),
         };
         assert_eq!(&buffer[..length], b"hello");
-    });
-}
-
-/// Sends this thread one signal after the other until it is dropped.
-struct Signals(Arc<AtomicBool>, Option<thread::JoinHandle<usize>>);
-
-impl Signals {
-    fn begin() -> Self {
-        extern "C" fn nothing(_: libc::c_int) {}
-        let handler: extern "C" fn(libc::c_int) = nothing;
-        // SAFETY: zero bytes must be a valid `sigaction`: it holds integers and a nullable pointer.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // Without SA_RESTART, the kernel interrupts whatever waits.
-        action.sa_sigaction = handler as libc::sighandler_t;
-        // SAFETY: the pointer must be valid for reading one `sigaction`, and the handler must be
-        // safe to run at any time: it does nothing.
-        let result =
-            unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
-        assert_eq!(result, 0);
-        let is_done = Arc::new(AtomicBool::new(false));
-        // SAFETY: nothing is passed.
-        let target = unsafe { libc::pthread_self() };
-        let sender = thread::spawn({
-            let is_done = Arc::clone(&is_done);
-            move || {
-                let mut sent = 0;
-                while !is_done.load(Ordering::SeqCst) {
-                    // SAFETY: the target must be alive: it waits for this thread in `drop`.
-                    unsafe { libc::pthread_kill(target, libc::SIGUSR1) };
-                    sent += 1;
-                    thread::yield_now();
-                }
-                sent
-            }
-        });
-        Self(is_done, Some(sender))
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-        let sent = self.1.take().map(thread::JoinHandle::join);
-        assert!(thread::panicking() || sent.is_some_and(|sent| sent.is_ok_and(|sent| sent > 0)));
-    }
-}
-
-#[test]
-fn signals_end_no_operation() {
-    run(async {
-        let _signals = Signals::begin();
-        for _ in 0..20 {
-            // Connecting, accepting, reading, writing and waiting in the kernel.
-            rounds(50).await;
-            runtime::time::sleep(Duration::from_millis(1)).await;
-            let (mut client, mut server) = narrow_pair().await;
-            let task = runtime::spawn(async move {
-                client.write_all(&[7; 1 << 16]).await.unwrap();
-                client.close().await.unwrap();
-            });
-            let mut received = Vec::new();
-            server.read_to_end(&mut received).await.unwrap();
-            assert_eq!(received.len(), 1 << 16);
-            task.await.unwrap();
-        }
     });
 }
 
