@@ -185,6 +185,56 @@ fn a_destructor_of_a_thread_local_may_run_a_runtime() {
     assert_eq!(ran.load(Ordering::SeqCst), 4);
 }
 
+/// Uses a runtime that is not gone, in each way that touches a thread-local of ours.
+fn use_from_a_destructor(runtime: &Runtime) {
+    // A panic that left the destructor would end the process.
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(async {
+            sleep(Duration::from_nanos(1)).await;
+            let (client, server) = pair().await;
+            drop(client);
+            server.readable().await.unwrap();
+            spawn(yield_now()).await.unwrap();
+        });
+        drop(runtime.spawn(async { on_drop(|| drop(spawn(async {}))) }));
+    }));
+    if result.is_err() {
+        process::abort();
+    }
+}
+
+#[test]
+fn a_destructor_of_a_thread_local_may_use_the_runtime_of_another() {
+    thread_local! {
+        static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    }
+    let [used, missed] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+    let user = || {
+        let (used, missed) = (Arc::clone(&used), Arc::clone(&missed));
+        on_drop(move || {
+            let result = RUNTIME.try_with(|runtime| {
+                use_from_a_destructor(runtime.borrow().as_ref().unwrap());
+            });
+            let count = if result.is_ok() { used } else { missed };
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    within(LIMIT, || {
+        let (early, late) = (user(), user());
+        let lives = move || {
+            RUNTIME.set(None);
+            EARLY.set(Some(Box::new(early)));
+            // The runtime's own thread-locals come after these two, so they are gone before them.
+            RUNTIME.set(Some(runtime_with_a_task(&Arc::default())));
+            LATE.set(Some(Box::new(late)));
+        };
+        thread::spawn(lives).join().unwrap();
+    });
+    let [used, missed] = [used, missed].map(|count| count.load(Ordering::SeqCst));
+    assert_eq!(used + missed, 2);
+    assert!(used > 0, "the runtime was always gone before");
+}
+
 /// Ends the process in its own way if it is dropped twice.
 struct Once(Cell<bool>);
 
