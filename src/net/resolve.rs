@@ -52,8 +52,8 @@ mod sealed {
 ///
 /// # Errors
 ///
-/// `InvalidInput` when the text is no `host:port`; the resolver's own errors; those of creating a
-/// thread.
+/// `InvalidInput` when the text is no `host:port`; the resolver's own errors; `QuotaExceeded` when no thread
+/// can be started (`RLIMIT_NPROC`, `pids.max`).
 ///
 /// # Cancel safety
 ///
@@ -110,7 +110,8 @@ async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
             if let Some(waker) = waker {
                 waker.wake();
             }
-        })?;
+        })
+        .map_err(threadless)?;
     poll_fn(|cx| {
         let waker = cx.waker().clone();
         let mut answer = ours.lock();
@@ -123,6 +124,18 @@ async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
         Poll::Pending
     })
     .await
+}
+
+/// What those are told for whom no thread could be started. The kernel's `EAGAIN` must not pass for
+/// `WouldBlock`: nothing will become ready.
+fn threadless(error: io::Error) -> io::Error {
+    let kind = match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::QuotaExceeded,
+        kind => kind,
+    };
+    let text =
+        format!("no thread could be started to look a name up (is a limit reached?): {error}");
+    io::Error::new(kind, text)
 }
 
 impl ToSocketAddrs for SocketAddr {}

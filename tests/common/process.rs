@@ -16,10 +16,18 @@ const ALONE: &str = "RUNTIME_TEST_ALONE";
 
 /// Runs `test` in a process that runs nothing else, under a watchdog; fails if it fails.
 pub fn alone(test: impl FnOnce()) {
+    alone_under(|| Some(()), test);
+}
+
+/// As [`alone`], while what `prepare` returns lives in the process that waits; if it is `None`, not at all.
+pub fn alone_under<G>(prepare: impl FnOnce() -> Option<G>, test: impl FnOnce()) {
     let name = thread::current().name().unwrap_or_default().to_owned();
     if env::var(ALONE).is_ok_and(|alone| alone == name) {
         return within(LIMIT, test);
     }
+    let Some(_guard) = prepare() else {
+        return;
+    };
     let process = Command::new(env::current_exe().unwrap())
         .args(["--exact", &name, "--include-ignored"])
         .args(["--nocapture", "--test-threads=1"])
