@@ -1,5 +1,4 @@
 //! Accepting when descriptors have run out: it rests, says so once, and serves who waited.
-#![expect(unsafe_code, reason = "only libc sets the limit of descriptors")]
 
 mod common;
 
@@ -12,6 +11,7 @@ use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 
+use common::process::{Resource, limit};
 use common::sockets::{poll_here, poll_with};
 use common::{LIMIT, WakeCount, listen, within};
 use runtime::io::AsyncReadExt;
@@ -25,7 +25,7 @@ use tracing::{Event, Metadata, Subscriber};
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// How many descriptors this process may have.
-const DESCRIPTORS: libc::rlim_t = 128;
+const DESCRIPTORS: u64 = 128;
 
 /// Counts warnings and keeps the last one's text.
 #[derive(Clone, Default)]
@@ -76,27 +76,13 @@ impl Subscriber for Warnings {
 fn alone(test: impl AsyncFnOnce(Warnings)) {
     static LOWERED: Once = Once::new();
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    LOWERED.call_once(lower_the_limit);
+    LOWERED.call_once(|| _ = limit(Resource::Descriptors, DESCRIPTORS));
     let warnings = Warnings::default();
     within(LIMIT, || {
         tracing::subscriber::with_default(warnings.clone(), || {
             runtime::block_on(test(warnings.clone()));
         });
     });
-}
-
-fn lower_the_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the pointer must be valid for writing one `rlimit`: it is the local above.
-    let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    assert_eq!(result, 0);
-    limit.rlim_cur = DESCRIPTORS;
-    // SAFETY: the pointer must be valid for reading one `rlimit`: it is the local above.
-    let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    assert_eq!(result, 0);
 }
 
 /// Opens files until no more can be.

@@ -1,5 +1,8 @@
 //! Limits of the process and the system: who needs what has run out is told so, and all else goes on.
-#![expect(unsafe_code, reason = "only libc sets limits and users")]
+#![expect(
+    unsafe_code,
+    reason = "only libc changes the user and fills epoll sets"
+)]
 
 mod common;
 
@@ -9,7 +12,7 @@ use std::net::TcpStream as StdStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::pin::pin;
 
-use common::process::{alone, alone_under, skip};
+use common::process::{Resource, alone, alone_under, limit, skip};
 use common::sockets::{full_listener, poll_here, rounds, sources};
 use common::{listen, open_fds, pair};
 use runtime::Runtime;
@@ -19,25 +22,6 @@ use runtime::time::{Duration, sleep};
 
 /// A user with no process on a usual system.
 const NOBODY_ELSE: libc::uid_t = 65_533;
-
-/// The type of a limit's name differs between C libraries.
-macro_rules! limit {
-    ($name:ident, $value:expr) => {{
-        let mut limit = libc::rlimit {
-            rlim_cur: 0,
-            rlim_max: 0,
-        };
-        // SAFETY: the pointer must be valid for writing one `rlimit`: it is the local above.
-        let result = unsafe { libc::getrlimit(libc::$name, &raw mut limit) };
-        assert_eq!(result, 0);
-        let before = limit.rlim_cur;
-        limit.rlim_cur = $value;
-        // SAFETY: the pointer must be valid for reading one `rlimit`: it is the local above.
-        let result = unsafe { libc::setrlimit(libc::$name, &raw const limit) };
-        assert_eq!(result, 0);
-        before
-    }};
-}
 
 /// Gives up the rights of the superuser, whom no limit binds, if this process has them.
 fn become_nobody() {
@@ -62,7 +46,7 @@ fn expect_error<T>(result: io::Result<T>, number: i32) {
 #[test]
 fn without_a_free_descriptor_who_needs_one_is_told_so_and_all_else_goes_on() {
     alone(|| {
-        limit!(RLIMIT_NOFILE, 64);
+        limit(Resource::Descriptors, 64);
         let before = open_fds();
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
@@ -94,7 +78,7 @@ fn without_a_free_descriptor_who_needs_one_is_told_so_and_all_else_goes_on() {
 #[test]
 fn a_runtime_that_lacks_one_of_its_descriptors_is_not_made_and_leaves_nothing() {
     alone(|| {
-        limit!(RLIMIT_NOFILE, 64);
+        limit(Resource::Descriptors, 64);
         let before = open_fds();
         let mut fillers = exhaust();
         for _ in 0..3 {
@@ -119,7 +103,7 @@ fn without_a_free_thread_a_name_is_not_looked_up_and_all_else_goes_on() {
             let by_name = ("localhost", address.port());
             TcpStream::connect(by_name).await.unwrap();
             become_nobody();
-            let before = limit!(RLIMIT_NPROC, 0);
+            let before = limit(Resource::Threads, 0);
             let results = [
                 lookup_host(by_name).await.map(drop),
                 TcpStream::connect(by_name).await.map(drop),
@@ -135,7 +119,7 @@ fn without_a_free_thread_a_name_is_not_looked_up_and_all_else_goes_on() {
             sleep(Duration::from_nanos(1)).await;
             runtime::spawn(async {}).await.unwrap();
             TcpStream::connect(address).await.unwrap();
-            limit!(RLIMIT_NPROC, before);
+            limit(Resource::Threads, before);
             TcpStream::connect(by_name).await.unwrap();
         });
     });
@@ -221,7 +205,7 @@ fn exhaust_watches() -> Vec<OwnedFd> {
 fn at_the_limit_of_watches_who_has_to_wait_is_told_so_and_all_else_goes_on() {
     alone_under(FewWatches::new, || {
         become_nobody();
-        limit!(RLIMIT_NOFILE, 1000);
+        limit(Resource::Descriptors, 1000);
         let runtime = Runtime::new().unwrap();
         runtime.block_on(async {
             let (listener, address) = listen().await;

@@ -12,7 +12,7 @@ use std::thread;
 
 use common::listen;
 use common::process::{alone, in_a_child};
-use common::sockets::counted;
+use common::sockets::{counted, rounds};
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpStream};
 use runtime::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
@@ -101,6 +101,8 @@ async fn live(parent: SocketAddr) {
         }),
         runtime::spawn(answer(listener)),
     ]);
+    // All wait now, and the parent may stop this process.
+    rounds(3).await;
     let port = address.port().to_be_bytes();
     talking.write_all(&port).await.unwrap();
     echo(talking).await;

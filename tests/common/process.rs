@@ -1,13 +1,14 @@
 //! Processes of a test's own, for what concerns a whole process: forks, signals, limits.
-#![expect(unsafe_code, reason = "only libc forks and sends signals")]
+#![expect(unsafe_code, reason = "only libc forks, sends signals and sets limits")]
 
 use std::env;
-use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
+use std::io::{self, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use super::{LIMIT, within};
 
@@ -16,18 +17,35 @@ const ALONE: &str = "RUNTIME_TEST_ALONE";
 
 /// Runs `test` in a process that runs nothing else, under a watchdog; fails if it fails.
 pub fn alone(test: impl FnOnce()) {
-    alone_under(|| Some(()), test);
+    alone_within(LIMIT, test);
+}
+
+/// As [`alone`], for a test that takes long.
+pub fn alone_within(limit: Duration, test: impl FnOnce()) {
+    if is_alone() {
+        within(limit, test);
+    } else {
+        run_alone(limit);
+    }
 }
 
 /// As [`alone`], while what `prepare` returns lives in the process that waits; if it is `None`, not at all.
 pub fn alone_under<G>(prepare: impl FnOnce() -> Option<G>, test: impl FnOnce()) {
-    let name = thread::current().name().unwrap_or_default().to_owned();
-    if env::var(ALONE).is_ok_and(|alone| alone == name) {
-        return within(LIMIT, test);
+    if is_alone() {
+        within(LIMIT, test);
+    } else if let Some(_guard) = prepare() {
+        run_alone(LIMIT);
     }
-    let Some(_guard) = prepare() else {
-        return;
-    };
+}
+
+/// Whether this process was started for the test that runs here.
+fn is_alone() -> bool {
+    env::var(ALONE).is_ok_and(|alone| thread::current().name() == Some(&alone))
+}
+
+/// Runs the test that calls this in another process, to its end.
+fn run_alone(limit: Duration) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
     let process = Command::new(env::current_exe().unwrap())
         .args(["--exact", &name, "--include-ignored"])
         .args(["--nocapture", "--test-threads=1"])
@@ -41,7 +59,7 @@ pub fn alone_under<G>(prepare: impl FnOnce() -> Option<G>, test: impl FnOnce()) 
     let (done, watch) = mpsc::channel::<()>();
     // The process has a watchdog of its own; this one ends what it started and left.
     let watchdog = thread::spawn(move || {
-        if watch.recv_timeout(2 * LIMIT) == Err(RecvTimeoutError::Timeout) {
+        if watch.recv_timeout(limit + LIMIT) == Err(RecvTimeoutError::Timeout) {
             send(group, libc::SIGKILL);
         }
     });
@@ -91,19 +109,18 @@ pub fn in_a_child(call: impl FnOnce()) -> Child {
 }
 
 impl Child {
-    pub fn id(&self) -> libc::pid_t {
-        self.0
-    }
-
     /// Waits until the child has left; panics if it panicked.
     #[track_caller]
     pub fn join(self) {
+        let status = self.ended();
+        assert!(status.success(), "the child failed: {status}");
+    }
+
+    /// Waits until the child has ended, and says how.
+    pub fn ended(self) -> ExitStatus {
         let status = self.wait(0);
         std::mem::forget(self);
-        assert!(
-            libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0,
-            "the child failed: {status:#x}"
-        );
+        ExitStatus::from_raw(status)
     }
 
     /// Stops the child, and returns when it stands still.
@@ -143,4 +160,38 @@ impl Drop for Child {
 fn send(process: libc::pid_t, signal: libc::c_int) {
     // SAFETY: no pointers are passed.
     unsafe { libc::kill(process, signal) };
+}
+
+/// What a process may have so much of.
+#[derive(Clone, Copy)]
+pub enum Resource {
+    Descriptors,
+    /// Threads of all processes of the user, who must not be the superuser.
+    Threads,
+    /// Bytes of address space.
+    Memory,
+    /// Bytes of a core dump.
+    Core,
+}
+
+/// Sets a limit of this process; returns what it was.
+pub fn limit(resource: Resource, value: u64) -> u64 {
+    let resource = match resource {
+        Resource::Descriptors => libc::RLIMIT_NOFILE,
+        Resource::Threads => libc::RLIMIT_NPROC,
+        Resource::Memory => libc::RLIMIT_AS,
+        Resource::Core => libc::RLIMIT_CORE,
+    };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer must be valid for writing one `rlimit`: it is the local above.
+    let result = unsafe { libc::getrlimit(resource, &raw mut limit) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    let before = std::mem::replace(&mut limit.rlim_cur, value);
+    // SAFETY: the pointer must be valid for reading one `rlimit`: it is the local above.
+    let result = unsafe { libc::setrlimit(resource, &raw const limit) };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    before
 }
