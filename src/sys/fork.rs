@@ -1,8 +1,12 @@
 //! Processes that forked, told apart (`pthread_atfork(3)`).
 //!
-//! A child shares the kernel objects of its parent: what it does to them, it does to its parent's. So each
-//! remembers the process that made it, and is left alone in others. A child that was made without the
-//! hooks of `fork(3)`, by a bare `clone(2)`, is not told apart.
+//! Called by `epoll`, `event_fd` and `net`: a child shares the kernel objects of its parent, so what a drop
+//! or a wake would do to them there, it would do to its parent's. They remember the process that made them,
+//! and are left alone in others. (The loop asks before each turn; the timer descriptor is behind that.)
+//!
+//! # Not here
+//!
+//! Children that were made without the hooks of `fork(3)`, by a bare `clone(2)`: they are not told apart.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::io;
