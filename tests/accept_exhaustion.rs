@@ -7,8 +7,9 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError, mpsc};
 use std::task::Context;
+use std::thread;
 use std::time::Duration;
 
 use common::process::{Resource, limit};
@@ -277,6 +278,57 @@ fn several_tasks_that_accept_rest_together_and_all_are_served() {
         expected.sort_unstable();
         assert_eq!(peers, expected);
         assert_eq!(warnings.count(), 1);
+    });
+}
+
+/// Lets an accept begin to rest, then accepts `count` connections.
+async fn serve_after_a_rest(
+    listener: &TcpListener,
+    count: usize,
+    on_rest: impl FnOnce(),
+) -> Vec<SocketAddr> {
+    let mut accept = pin!(listener.accept());
+    assert!(poll_here(&mut accept).await.is_pending());
+    on_rest();
+    let mut streams = vec![accept.await.unwrap()];
+    while streams.len() < count {
+        streams.push(listener.accept().await.unwrap());
+    }
+    Vec::from_iter(streams.into_iter().map(|(_, peer)| peer))
+}
+
+#[test]
+fn two_runtimes_that_accept_on_one_listener_both_rest_and_serve_the_backlog() {
+    alone(async |_| {
+        let (listener, address) = listen().await;
+        let listener = Arc::new(listener);
+        let waiting = clients(address, 10);
+        let (ready, wait_until_ready) = mpsc::channel();
+        let (go, wait_to_go) = mpsc::channel();
+        let (rests, wait_for_rest) = mpsc::channel();
+        let theirs = Arc::clone(&listener);
+        let other = thread::spawn(move || {
+            runtime::block_on(async move {
+                ready.send(()).unwrap();
+                wait_to_go.recv().unwrap();
+                let serves =
+                    async move { serve_after_a_rest(&theirs, 5, || rests.send(()).unwrap()).await };
+                // A task is woken by nothing but its own waker.
+                runtime::spawn(serves).await.unwrap()
+            })
+        });
+        wait_until_ready.recv().unwrap();
+        let fillers = exhaust();
+        go.send(()).unwrap();
+        wait_for_rest.recv().unwrap();
+        // This takes the listener from the other runtime, which goes on resting.
+        let mut peers = serve_after_a_rest(&listener, 5, || drop(fillers)).await;
+        peers.extend(other.join().unwrap());
+        peers.sort_unstable();
+        let mut expected =
+            Vec::from_iter(waiting.iter().map(|client| client.local_addr().unwrap()));
+        expected.sort_unstable();
+        assert_eq!(peers, expected);
     });
 }
 

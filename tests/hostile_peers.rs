@@ -101,7 +101,7 @@ fn a_peer_that_takes_a_byte_at_a_time_gets_them_all() {
 
 #[test]
 fn both_ends_fill_the_buffers_and_close_half_and_every_byte_arrives() {
-    const LENGTH: usize = 1 << 20;
+    const LENGTH: usize = 1 << 18;
     run(async {
         let (client, server) = narrow_pair().await;
         let (mut from_server, mut to_server) = client.into_split();
