@@ -25,7 +25,7 @@ const CALLERS: usize = 50;
 
 /// Times that pass before, during and after the standstill.
 fn offsets() -> impl Iterator<Item = Duration> {
-    (1..=200).map(|step| Duration::from_millis(step * 20))
+    (1..=4000).map(Duration::from_millis)
 }
 
 /// Sleeps side by side, each of which ends once, in order and not early.
@@ -38,7 +38,8 @@ async fn timers() {
             let polls = Arc::new(AtomicUsize::new(0));
             counted(Arc::clone(&polls), sleep_until(start + offset)).await;
             assert!(start + offset <= Instant::now());
-            assert_eq!(polls.load(Ordering::SeqCst), 2);
+            // Once to begin and once to end, unless it was over when it began.
+            assert!(polls.load(Ordering::SeqCst) <= 2);
             ended.borrow_mut().push(offset);
         })
     };
