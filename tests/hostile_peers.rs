@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use common::process::{Child, Resource, alone, fork, leave, limit};
+use common::memory_group::MemoryGroup;
+use common::process::{Child, Resource, alone, alone_under, fork, leave, limit, skip};
 use common::sockets::{counted, drain, narrow_pair, rounds, until};
 use common::{listen, run};
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,8 @@ use runtime::task::JoinHandle;
 
 /// How many a process has that ends.
 const CONNECTIONS: usize = 64;
+/// What a process may use that keeps all it is sent, in bytes.
+const MEMORY: u64 = 64 << 20;
 
 /// A task, and how often it was polled.
 struct Counted<R>(JoinHandle<R>, Arc<AtomicUsize>);
@@ -203,27 +206,47 @@ fn all_who_wait_for_a_process_that_is_killed_are_told() {
     alone(|| expect_told(sleeps, async |child| drop(child)));
 }
 
+/// Keeps all that it is sent.
+fn hoard(listener: StdListener) {
+    limit(Resource::Core, 0);
+    runtime::block_on(async {
+        let listener = TcpListener::from_std(listener).unwrap();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            runtime::spawn(async move { stream.read_to_end(&mut Vec::new()).await });
+        }
+    });
+}
+
+/// Waits for a process that hoards, while the tasks that write to it go on, on this thread.
+async fn dies(child: Child) {
+    let ended = thread::spawn(|| child.ended());
+    until(|| ended.is_finished()).await;
+    assert!(!ended.join().unwrap().success());
+}
+
 #[test]
 fn all_who_wait_for_a_process_that_runs_out_of_memory_are_told() {
-    let hoards = |listener: StdListener| {
-        limit(Resource::Core, 0);
-        limit(Resource::Memory, address_space() + (64 << 20));
-        runtime::block_on(async {
-            let listener = TcpListener::from_std(listener).unwrap();
-            loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                runtime::spawn(async move { stream.read_to_end(&mut Vec::new()).await });
-            }
-        });
+    let hoards = |listener| {
+        limit(Resource::Memory, address_space() + MEMORY);
+        hoard(listener);
     };
-    alone(|| {
-        // The tasks that write go on meanwhile, on this thread.
-        expect_told(hoards, async |child| {
-            let ended = thread::spawn(|| child.ended());
-            until(|| ended.is_finished()).await;
-            assert!(!ended.join().unwrap().success());
-        });
-    });
+    alone(|| expect_told(hoards, dies));
+}
+
+#[test]
+fn all_who_wait_for_a_process_that_is_killed_for_the_memory_it_uses_are_told() {
+    alone_under(
+        || MemoryGroup::new(MEMORY).map_err(skip).ok(),
+        || {
+            let group = MemoryGroup::of_parent().unwrap();
+            let hoards = |listener| {
+                group.enter();
+                hoard(listener);
+            };
+            expect_told(hoards, dies);
+        },
+    );
 }
 
 /// How much this process has mapped, in bytes.

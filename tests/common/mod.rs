@@ -8,6 +8,7 @@
 )]
 
 pub mod hostile;
+pub mod memory_group;
 pub mod panics;
 pub mod parked;
 pub mod process;
