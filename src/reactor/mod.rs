@@ -201,8 +201,10 @@ impl Reactor {
         // A letter may say that the descriptor is closed, and its number another's.
         if !self.home.has_letters()
             && let Some((fd, interest)) = source.mute()
+            && !self.home.epoll.modify_if_there(fd, interest, token)
         {
-            self.home.epoll.modify_if_there(fd, interest, token);
+            // If it is there, its next event tries again.
+            source.unmute();
         }
     }
 

@@ -138,12 +138,11 @@ impl Epoll {
         }
     }
 
-    /// Watches `fd` for something else if it is in the set.
+    /// Watches `fd` for something else if it is in the set; false if nothing has changed.
     ///
     /// For a descriptor that another thread may have closed meanwhile, after which it is not in the set.
-    pub(crate) fn modify_if_there(&self, fd: RawFd, flags: Flags, token: RawToken) {
-        // The errors say that it is not there.
-        let _ = self.control(libc::EPOLL_CTL_MOD, fd, flags, token);
+    pub(crate) fn modify_if_there(&self, fd: RawFd, flags: Flags, token: RawToken) -> bool {
+        self.control(libc::EPOLL_CTL_MOD, fd, flags, token).is_ok()
     }
 
     /// Stops watching `fd`.

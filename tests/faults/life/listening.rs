@@ -1,4 +1,4 @@
-//! Acts of listeners: binding and accepting.
+//! Acts of listeners: binding, accepting, and a connection that nobody accepts.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
@@ -6,10 +6,12 @@ use std::net::{SocketAddr, TcpStream as StdStream};
 use futures::StreamExt;
 use runtime::Runtime;
 use runtime::net::TcpListener;
+use runtime::time::{Duration, sleep};
 
-use super::{Act, waiting};
+use super::{Act, begun, waiting};
+use crate::common::listen;
 use crate::journal::Journal;
-use crate::script::{Fault, aside};
+use crate::script::{self, Call, Fault, aside, aside_async};
 
 const ANYWHERE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -57,4 +59,39 @@ pub(super) fn bind_and_accept(journal: &Journal, runtime: &Runtime) -> Act {
 async fn next(listener: &TcpListener) -> io::Result<()> {
     let connection = listener.incoming().next().await;
     connection.expect("the stream has no end").map(drop)
+}
+
+pub(super) fn ignore_a_connection(journal: &Journal, runtime: &Runtime) -> Act {
+    runtime.block_on(async {
+        let (listener, address) = aside_async(listen()).await;
+        journal
+            .step("begin to accept")
+            .mending(rested)
+            .run(begun(listener.accept()))
+            .await?;
+        let _client = aside(|| StdStream::connect(address).unwrap());
+        let before = script::tally().made(Call::EpollWait);
+        journal
+            .step("sleep beside a connection that nobody accepts")
+            .mending(|fault| fault.call == Call::EpollMod)
+            .run(async {
+                for _ in 0..3 {
+                    sleep(Duration::from_micros(500)).await;
+                }
+                Ok(())
+            })
+            .await?;
+        let waits = script::tally().made(Call::EpollWait) - before;
+        assert!(waits < 40, "the loop went round {waits} times for nothing");
+        journal
+            .step("accept what was ignored")
+            .mending(rested)
+            .run(listener.accept())
+            .await?;
+        journal
+            .step("begin to accept again")
+            .mending(rested)
+            .run(begun(listener.accept()))
+            .await
+    })
 }

@@ -24,6 +24,7 @@ type Act = Result<(), Ended>;
 
 const ACTS: &[fn(&Journal, &Runtime) -> Act] = &[
     listening::bind_and_accept,
+    listening::ignore_a_connection,
     streaming::connect,
     streaming::read_and_write,
     streaming::write_what_does_not_fit,
