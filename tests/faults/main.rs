@@ -3,13 +3,15 @@
 //!
 //! `interposed` takes the place of libc's functions and asks `script` which call is to fail. A `life` touches
 //! every place where the crate calls the kernel; `sweep` lives it again and again, each time with another call
-//! failing in another way of `table`, and `journal` checks what its steps come to.
+//! failing in another way of `table`, and `journal` checks what its steps come to. `persistent` holds what takes
+//! more than one fault.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod interposed;
 mod journal;
 mod life;
+mod persistent;
 mod script;
 mod sweep;
 mod table;
