@@ -24,78 +24,77 @@ use crate::script::{self, aside, aside_async};
 const CHANGES: usize = 10;
 
 pub(super) fn move_a_stream(journal: &Journal, here: &Runtime) -> Act {
-    let there = another();
-    let (mut peer, mut stream) = here.block_on(aside_async(pair_with_std()));
-    let mut buffer = [0; 8];
-    here.block_on(
-        journal
-            .step("begin to read")
-            .run(begun(stream.read(&mut buffer))),
-    )?;
-    let moved = journal
-        .step("read in another runtime")
-        .run(waiting(stream.read(&mut buffer), || {
-            peer.write_all(b"moved").unwrap()
-        }));
-    if let Err(ended) = there.block_on(moved) {
-        // It is still where it was, or anew registered there, and so are the bytes.
-        let length = here.block_on(aside_async(stream.read(&mut buffer)));
-        assert_eq!(&buffer[..length.unwrap()], b"moved");
-        return Err(ended);
-    }
-    assert_eq!(&buffer[..5], b"moved");
-    // Someone may have a duplicate now, so closing takes it out of the epoll set.
-    let _ = stream.as_fd();
-    here.block_on(async {});
-    drop(stream);
-    assert_eq!(sources(&there), 1);
-    there.block_on(async {});
-    assert_eq!(sources(&there), 0);
-    Ok(())
+    with_another(|there| {
+        let (mut peer, mut stream) = here.block_on(aside_async(pair_with_std()));
+        let mut buffer = [0; 8];
+        here.block_on(
+            journal
+                .step("begin to read")
+                .run(begun(stream.read(&mut buffer))),
+        )?;
+        let moved = journal
+            .step("read in another runtime")
+            .run(waiting(stream.read(&mut buffer), || {
+                peer.write_all(b"moved").unwrap()
+            }));
+        if let Err(ended) = there.block_on(moved) {
+            // It is still where it was, or anew registered there, and so are the bytes.
+            let length = here.block_on(aside_async(stream.read(&mut buffer)));
+            assert_eq!(&buffer[..length.unwrap()], b"moved");
+            return Err(ended);
+        }
+        assert_eq!(&buffer[..5], b"moved");
+        // Someone may have a duplicate now, so closing takes it out of the epoll set.
+        let _ = stream.as_fd();
+        here.block_on(async { drop(stream) });
+        Ok(())
+    })
 }
 
 pub(super) fn share_halves(journal: &Journal, here: &Runtime) -> Act {
-    let there = another();
-    let (mut peer, stream) = here.block_on(aside_async(pair_with_std()));
-    let (mut reading, mut writing) = stream.into_split();
-    here.block_on(
+    with_another(|there| {
+        let (mut peer, stream) = here.block_on(aside_async(pair_with_std()));
+        let (mut reading, mut writing) = stream.into_split();
+        here.block_on(
+            journal
+                .step("begin to read")
+                .run(begun(reading.read(&mut [0]))),
+        )?;
+        let writable = writing.as_ref().writable();
+        there.block_on(
+            journal
+                .step("wait for writing in another runtime")
+                .run(writable),
+        )?;
+        there.block_on(journal.step("write there").run(writing.write_all(b"1234")))?;
+        let mut buffer = [0; 8];
+        let read = waiting(reading.read(&mut buffer), || {
+            peer.write_all(b"1234").unwrap()
+        });
+        here.block_on(journal.step("read here").run(read))?;
         journal
-            .step("begin to read")
-            .run(begun(reading.read(&mut [0]))),
-    )?;
-    let writable = writing.as_ref().writable();
-    there.block_on(
-        journal
-            .step("wait for writing in another runtime")
-            .run(writable),
-    )?;
-    there.block_on(journal.step("write there").run(writing.write_all(b"1234")))?;
-    let mut buffer = [0; 8];
-    let read = waiting(reading.read(&mut buffer), || {
-        peer.write_all(b"1234").unwrap()
-    });
-    here.block_on(journal.step("read here").run(read))?;
-    journal
-        .step("drop the writing half")
-        .mending(|_| true)
-        .call(|| dropped(writing))
+            .step("drop the writing half")
+            .mending(|_| true)
+            .call(|| dropped(writing))
+    })
 }
 
 pub(super) fn share_a_stream(journal: &Journal, here: &Runtime) -> Act {
-    let there = another();
-    let (mut peer, stream) = here.block_on(aside_async(pair_with_std()));
-    for _ in 0..CHANGES {
-        for runtime in [here, &there] {
-            let step = journal.step("begin to wait in each of two runtimes");
-            runtime.block_on(step.run(begun(stream.readable())))?;
+    with_another(|there| {
+        let (mut peer, stream) = here.block_on(aside_async(pair_with_std()));
+        for _ in 0..CHANGES {
+            for runtime in [here, there] {
+                let step = journal.step("begin to wait in each of two runtimes");
+                runtime.block_on(step.run(begun(stream.readable())))?;
+            }
         }
-    }
-    aside(|| peer.write_all(b"1").unwrap());
-    for runtime in [here, &there] {
-        let step = journal.step("wait in each of two runtimes");
-        runtime.block_on(step.run(stream.readable()))?;
-    }
-    Ok(())
+        aside(|| peer.write_all(b"1").unwrap());
+        for runtime in [here, there] {
+            let step = journal.step("wait in each of two runtimes");
+            runtime.block_on(step.run(stream.readable()))?;
+        }
+        Ok(())
+    })
 }
 
 pub(super) fn be_woken_by_a_thread(journal: &Journal, runtime: &Runtime) -> Act {
@@ -152,6 +151,12 @@ pub(super) fn drop_a_runtime_in_use(journal: &Journal, _: &Runtime) -> Act {
     journal.step("drop a runtime").call(|| dropped(runtime))
 }
 
-fn another() -> Runtime {
-    aside(|| Runtime::new().unwrap())
+/// Runs an act with a second runtime, in which nothing is left after it.
+fn with_another(act: impl FnOnce(&Runtime) -> Act) -> Act {
+    let there = aside(|| Runtime::new().unwrap());
+    let result = act(&there);
+    // Letters from elsewhere are read.
+    there.block_on(async {});
+    assert_eq!(sources(&there), 0, "{there:?}");
+    result
 }
