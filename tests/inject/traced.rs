@@ -92,6 +92,11 @@ impl Traced {
         fs::read_dir(folder).expect("it runs").count()
     }
 
+    /// Its number, while it runs.
+    pub(crate) fn pid(&self) -> libc::pid_t {
+        self.child.id().cast_signed()
+    }
+
     /// Waits until it ends by itself.
     pub(crate) fn end(mut self) -> End {
         let output = Vec::from_iter(std::iter::from_fn(|| self.line()));
@@ -123,6 +128,13 @@ impl Drop for Traced {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal that is ignored. Where a process is traced, it interrupts system calls all the same.
+pub(crate) fn interrupt(pid: libc::pid_t) {
+    // SAFETY: no pointers are passed.
+    let result = unsafe { libc::kill(pid, libc::SIGURG) };
+    assert_eq!(result, 0, "the process is there");
 }
 
 /// The example that was built with the profile of this test.
