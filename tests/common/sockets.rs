@@ -13,7 +13,7 @@ use runtime::Runtime;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::pair;
+use super::{anywhere, pair};
 
 /// Polls `future` once, with a waker of the test's own.
 pub fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
@@ -64,7 +64,7 @@ pub async fn rounds(rounds: usize) {
 pub async fn narrow_pair() -> (TcpStream, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.bind(anywhere()).unwrap();
     let listener = socket.listen(1).unwrap();
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(4096).unwrap();
@@ -77,7 +77,7 @@ pub async fn narrow_pair() -> (TcpStream, TcpStream) {
 /// A listener whose backlog is full, so that further connections are not answered.
 pub async fn full_listener() -> (TcpListener, SocketAddr, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.bind(anywhere()).unwrap();
     let listener = socket.listen(0).unwrap();
     let address = listener.local_addr().unwrap();
     let mut clients = Vec::new();
