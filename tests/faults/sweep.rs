@@ -14,6 +14,9 @@ use super::table::TABLE;
 /// No call of a life has so many places.
 const PLACES: u32 = 1000;
 
+/// A life waits about thirty times; one in which the loop spins does so for milliseconds.
+const WAITS: u32 = 120;
+
 /// Lives once on a thread that bears the name of what is tried, so that whoever reports a failure names it.
 pub(super) fn lived(name: &str, script: Script, outcome: Outcome) -> Tally {
     let before = open_fds();
@@ -32,6 +35,11 @@ pub(super) fn lived(name: &str, script: Script, outcome: Outcome) -> Tally {
         .join();
     let tally = tally.unwrap_or_else(|_| panic!("`{name}` ended in a panic"));
     assert_eq!(open_fds(), before, "`{name}` left descriptors open");
+    let waits = tally.made(Call::EpollWait);
+    assert!(
+        waits < WAITS,
+        "`{name}` made the loop go round {waits} times"
+    );
     tally
 }
 

@@ -5,6 +5,8 @@
 //! The n-th call that fails is counted for each thread by itself. What a fault comes to at each single place is
 //! the matter of the test `faults`; here it is that all of a program stands it.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod traced;
 
 use std::io::{ErrorKind, Read, Write};
@@ -12,6 +14,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 
+use common::anywhere;
 use traced::{End, LIMIT, Traced, interrupt};
 
 /// Faults that no client of a server may notice.
@@ -68,7 +71,7 @@ const WITHOUT_RUNTIME: &[(&str, &str)] = &[
 
 /// An echo server with a fault, its address, and how many descriptors it has without clients.
 fn server(fault: &str) -> (Traced, SocketAddr, usize) {
-    let server = Traced::start("echo", &["127.0.0.1:0"], &[fault]);
+    let server = Traced::start("echo", &[&anywhere().to_string()], &[fault]);
     let Some(line) = server.line() else {
         panic!("it does not say where it listens: {:?}", server.end());
     };
@@ -180,7 +183,7 @@ fn a_server_that_cannot_start_says_why() {
     let without_runtime = WITHOUT_RUNTIME.iter().map(|case| (case, 101));
     for (&(fault, message), code) in cases.chain(without_runtime) {
         println!("{fault}");
-        let end = Traced::start("echo", &["127.0.0.1:0"], &[fault]).end();
+        let end = Traced::start("echo", &[&anywhere().to_string()], &[fault]).end();
         assert_injected(&end);
         assert_eq!(end.status.code(), Some(code), "{}", end.errors);
         let untraced = end
@@ -266,7 +269,7 @@ fn a_client_that_cannot_connect_says_why() {
 
 /// A listener for one client, and its address.
 fn listener() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(anywhere()).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (listener, address)
 }

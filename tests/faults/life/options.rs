@@ -7,7 +7,7 @@ use runtime::Runtime;
 use runtime::net::TcpSocket;
 
 use super::Act;
-use crate::common::{listen, pair_with_std};
+use crate::common::{anywhere, listen, pair_with_std};
 use crate::journal::Journal;
 use crate::script::{aside, aside_async};
 
@@ -77,7 +77,7 @@ pub(super) fn of_sockets(journal: &Journal, _: &Runtime) -> Act {
         socket.recv_buffer_size();
         socket.device();
         socket.take_error();
-        socket.bind("127.0.0.1:0".parse().expect("it is an address"));
+        socket.bind(anywhere());
         socket.local_addr();
     }
     let shown = journal

@@ -11,7 +11,7 @@ use runtime::net::{TcpListener, TcpSocket, TcpStream};
 use super::listening::rested;
 use super::{Act, begun, dropped, waiting};
 use crate::common::sockets::{fill, narrow_pair};
-use crate::common::{listen, pair_with_std};
+use crate::common::{anywhere, listen, pair_with_std};
 use crate::journal::Journal;
 use crate::script::{Call, Fault, aside, aside_async};
 
@@ -237,7 +237,7 @@ pub(super) fn split(journal: &Journal, runtime: &Runtime) -> Act {
 
 pub(super) fn exchange_with_std(journal: &Journal, runtime: &Runtime) -> Act {
     runtime.block_on(async {
-        let listener = aside(|| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let listener = aside(|| std::net::TcpListener::bind(anywhere()).unwrap());
         let address: SocketAddr = aside(|| listener.local_addr().unwrap());
         let listener = journal
             .step("take over a listener")
