@@ -107,7 +107,7 @@ impl Wake for WakeCount {
 /// A loopback address that is this process's own, and port 0: what other processes try to connect to, perhaps
 /// long after its listener is gone, is not ours.
 pub fn anywhere() -> SocketAddr {
-    let [high, middle, low] = [16, 8, 0].map(|bits| (process::id() >> bits).to_le_bytes()[0]);
+    let [high, middle, low] = [16, 8, 0].map(|bits| (std::process::id() >> bits).to_le_bytes()[0]);
     SocketAddr::from(([127, high.saturating_add(1), middle, low], 0))
 }
 

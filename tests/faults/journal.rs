@@ -95,9 +95,7 @@ impl Step<'_> {
             (Ok(value), None) => Ok(value),
             (Ok(value), Some(fault)) if is_mended || (self.mends)(fault) => Ok(value),
             (Ok(_), Some(fault)) => panic!("`{}` hid {fault} from its caller", self.name),
-            (Err(error), Some(fault))
-                if !is_mended && error.raw_os_error() == Some(fault.errno) =>
-            {
+            (Err(error), Some(fault)) if !is_mended && tells(&error, fault.errno) => {
                 assert!(
                     met > 1 || !(self.mends)(fault),
                     "`{}` should have made {fault} good",
@@ -111,4 +109,10 @@ impl Step<'_> {
             }
         }
     }
+}
+
+/// Whether an error is that of the system, or quotes it.
+fn tells(error: &io::Error, errno: i32) -> bool {
+    let quoted = io::Error::from_raw_os_error(errno).to_string();
+    error.raw_os_error() == Some(errno) || error.to_string().ends_with(&quoted)
 }
