@@ -14,7 +14,7 @@ use std::pin::pin;
 
 use common::process::{Resource, alone, alone_under, limit, skip};
 use common::sockets::{full_listener, poll_here, rounds, sources};
-use common::{listen, open_fds, pair};
+use common::{listen, listen_at_localhost, open_fds, pair};
 use runtime::Runtime;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
@@ -99,7 +99,7 @@ fn a_runtime_that_lacks_one_of_its_descriptors_is_not_made_and_leaves_nothing() 
 fn without_a_free_thread_a_name_is_not_looked_up_and_all_else_goes_on() {
     alone(|| {
         runtime::block_on(async {
-            let (_listener, address) = listen().await;
+            let (_listener, address) = listen_at_localhost().await;
             let by_name = ("localhost", address.port());
             TcpStream::connect(by_name).await.unwrap();
             become_nobody();

@@ -12,7 +12,7 @@ use std::{io, mem, ptr, thread};
 
 use common::process::alone;
 use common::sockets::{counted, fill, narrow_pair, rounds};
-use common::{listen, pair, pair_with_std};
+use common::{listen, listen_at_localhost, pair, pair_with_std};
 use runtime::io::{AsyncReadExt, AsyncWriteExt, Cursor, copy};
 use runtime::net::{TcpListener, TcpStream};
 use runtime::time::{Duration, Instant, sleep};
@@ -118,7 +118,7 @@ fn a_storm_of_signals_ends_no_operation_and_loses_no_byte() {
     alone(|| {
         runtime::block_on(async {
             let _storm = Storm::begin();
-            let (listener, address) = listen().await;
+            let (listener, address) = listen_at_localhost().await;
             runtime::spawn(async move {
                 loop {
                     runtime::spawn(echo(listener.accept().await.unwrap().0));

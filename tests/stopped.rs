@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use common::listen;
+use common::listen_at_localhost;
 use common::process::{alone, in_a_child};
 use common::sockets::{counted, rounds};
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
@@ -84,7 +84,7 @@ async fn echo(mut stream: TcpStream) {
 
 /// What the process does that is stopped: it calls its parent, and is called.
 async fn live(parent: SocketAddr) {
-    let (listener, address) = listen().await;
+    let (listener, address) = listen_at_localhost().await;
     let [mut talking, mut ending, mut resetting] = [
         TcpStream::connect(parent).await.unwrap(),
         TcpStream::connect(parent).await.unwrap(),

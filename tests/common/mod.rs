@@ -17,7 +17,7 @@ pub mod sockets;
 use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -113,7 +113,16 @@ pub fn anywhere() -> SocketAddr {
 
 /// A listener on a free loopback port, and its address.
 pub async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind(anywhere())
+    listen_at(anywhere()).await
+}
+
+/// The same at the address that "localhost" stands for.
+pub async fn listen_at_localhost() -> (TcpListener, SocketAddr) {
+    listen_at((Ipv4Addr::LOCALHOST, 0).into()).await
+}
+
+async fn listen_at(address: SocketAddr) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(address)
         .await
         .expect("loopback can be bound");
     let address = listener
