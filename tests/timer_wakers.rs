@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
 use common::panics::{Panic, panic_of};
+use common::sockets::timers;
 use common::{LIMIT, WakeCount, run, turned_after, within};
 use futures::FutureExt;
 use runtime::Runtime;
@@ -52,6 +53,28 @@ fn a_poll_with_the_same_waker_clones_nothing() {
             assert!(!poll_with(&mut timer, &waker));
             assert_eq!(clones(&count), 1);
         }
+    });
+}
+
+#[test]
+fn a_runtime_shows_how_many_timers_it_holds() {
+    within(LIMIT, || {
+        let runtime = Runtime::new().unwrap();
+        let (_count, waker) = WakeCount::new();
+        let mut fired = sleep(SHORT);
+        let mut waits = sleep(LONG);
+        assert_eq!(timers(&runtime), 0);
+        runtime.block_on(async {
+            assert!(!poll_with(&mut waits, &waker));
+            assert!(!poll_with(&mut fired, &waker));
+            assert_eq!(timers(&runtime), 2);
+            turned_after(fired.deadline()).await;
+            assert_eq!(timers(&runtime), 2);
+            assert!(poll_with(&mut fired, &waker));
+            assert_eq!(timers(&runtime), 1);
+            drop(waits);
+            assert_eq!(timers(&runtime), 0);
+        });
     });
 }
 

@@ -421,6 +421,7 @@ impl fmt::Debug for Reactor {
         f.debug_struct("Reactor")
             .field("number", &self.number())
             .field("sources", &self.sources.borrow().len())
+            .field("timers", &self.timers.borrow().len())
             .finish_non_exhaustive()
     }
 }

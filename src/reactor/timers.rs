@@ -140,6 +140,11 @@ impl<T> Timers<T> {
         self.levels == 0
     }
 
+    /// How many timers there are, also such as have fired and were not removed yet.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     /// A time before which no timer is due, and which is the earliest deadline unless that one was
     /// removed; `None` without pending timers.
     pub(crate) fn next_deadline(&self) -> Option<u64> {

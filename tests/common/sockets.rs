@@ -114,10 +114,17 @@ pub async fn drain(stream: &mut TcpStream, length: usize) -> usize {
 
 /// How many descriptors are registered with a runtime, by its `Debug` output.
 pub fn sources(runtime: &Runtime) -> usize {
+    shown(runtime, "sources: ")
+}
+
+/// How many timers a runtime holds, by its `Debug` output.
+pub fn timers(runtime: &Runtime) -> usize {
+    shown(runtime, "timers: ")
+}
+
+fn shown(runtime: &Runtime, label: &str) -> usize {
     let text = format!("{runtime:?}");
-    let (_, rest) = text
-        .split_once("sources: ")
-        .expect("the number of sources is shown");
+    let (_, rest) = text.split_once(label).expect("the number is shown");
     let digits = rest.split(|digit: char| !digit.is_ascii_digit()).next();
     digits
         .and_then(|digits| digits.parse().ok())
