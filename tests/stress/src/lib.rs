@@ -1,0 +1,5 @@
+//! What tries the runtime with more than anyone thinks of: byte programs against a model.
+//!
+//! `program` runs them; the `fuzz` target makes them up, and `tests/corpus.rs` replays those that were kept.
+
+pub mod program;
