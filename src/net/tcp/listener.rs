@@ -101,7 +101,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// Those of `accept(2)` that are neither transient nor exhaustion (see the type), and those of
-    /// registering with the runtime (`ENOSPC`, `ENOMEM`).
+    /// registering with the runtime: `ENOSPC`, and `ENOMEM` if it is so short that accepting cannot even rest.
     ///
     /// # Panics
     ///
