@@ -1,8 +1,8 @@
 //! What threads share is made of these: the standard library's, or those of a checker that has to see them.
 //!
 //! Called by everything that other threads touch. With `--cfg runtime_loom` they are loom's, which tries every
-//! interleaving (`tests/models.rs`); with `--cfg runtime_tsan` they are such as ThreadSanitizer understands
-//! (it sees neither fences nor what the standard library was compiled to).
+//! interleaving (`tests/models.rs`); with `--cfg runtime_tsan` the cell that is set once is one that
+//! ThreadSanitizer sees through (`.ci/tsan` tells it the rest).
 //!
 //! # Invariants
 //!
@@ -15,21 +15,18 @@ mod once;
 mod serial;
 
 use std::fmt;
-#[cfg(not(runtime_tsan))]
 use std::sync::PoisonError;
 
 #[cfg(runtime_loom)]
 pub(crate) use loom::sync::Arc;
 #[cfg(runtime_loom)]
 pub(crate) use loom::sync::atomic;
-#[cfg(not(any(runtime_loom, runtime_tsan)))]
+#[cfg(not(runtime_loom))]
 pub(crate) use std::sync::Arc;
 #[cfg(not(any(runtime_loom, runtime_tsan)))]
 pub(crate) use std::sync::OnceLock;
 #[cfg(not(runtime_loom))]
 pub(crate) use std::sync::atomic;
-#[cfg(runtime_tsan)]
-pub(crate) use triomphe::Arc;
 
 #[cfg(any(runtime_loom, runtime_tsan))]
 pub(crate) use self::once::OnceLock;
@@ -37,9 +34,7 @@ pub(crate) use self::serial::Serial;
 
 #[cfg(runtime_loom)]
 use loom::sync as raw;
-#[cfg(runtime_tsan)]
-use parking_lot as raw;
-#[cfg(not(any(runtime_loom, runtime_tsan)))]
+#[cfg(not(runtime_loom))]
 use std::sync as raw;
 
 pub(crate) use self::raw::MutexGuard;
@@ -58,14 +53,8 @@ impl<T> Mutex<T> {
         Self(raw::Mutex::new(value))
     }
 
-    #[cfg(not(runtime_tsan))]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(runtime_tsan)]
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock()
     }
 }
 

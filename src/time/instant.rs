@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
-use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::sync::{OnceLock, shared};
 use crate::sys::clock;
 
 /// A point in time on `CLOCK_MONOTONIC`, to the nanosecond.
@@ -122,7 +122,9 @@ struct Anchor {
 impl Anchor {
     /// Ours is read second, so a converted deadline is not early.
     fn get() -> &'static Self {
-        static ANCHOR: OnceLock<Anchor> = OnceLock::new();
+        shared! {
+            static ANCHOR: OnceLock<Anchor> = OnceLock::new();
+        }
         ANCHOR.get_or_init(|| Self {
             std: std::time::Instant::now(),
             ours: Instant::now(),
