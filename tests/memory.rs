@@ -155,6 +155,10 @@ fn wakers_are_cloned_woken_and_dropped_without_allocating() {
 }
 
 #[test]
+#[cfg_attr(
+    runtime_plain_memory,
+    ignore = "without kept blocks, a task is an allocation"
+)]
 fn a_loop_of_yields_spawns_and_joins_allocates_nothing_in_the_long_run() {
     async fn round() {
         let task = spawn(async {
