@@ -2,18 +2,32 @@
 //!
 //! Called by `executor` and `reactor`; the panic hook has reported the panic by then.
 
+use std::any::Any;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
+/// How many panics of payloads' destructors, each one's payload the next, are swallowed before the last is
+/// left alone: they might go on for ever.
+const PAYLOADS: usize = 100;
+
 /// Runs `call` and swallows its panic.
 pub(crate) fn quietly(call: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(call))
-        && let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
-    {
-        // The payload's own destructor panicked; a third chance would go on for ever.
-        mem::forget(second);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
+        swallow(payload);
     }
+}
+
+/// Drops what a panic carried, which may panic in turn.
+#[cold]
+fn swallow(mut payload: Box<dyn Any + Send>) {
+    for _ in 0..PAYLOADS {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            Ok(()) => return,
+            Err(next) => payload = next,
+        }
+    }
+    mem::forget(payload);
 }
 
 /// Wakes every waker, in order, and leaves the list empty with its capacity; one that panics does not

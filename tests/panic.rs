@@ -5,8 +5,9 @@ mod common;
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 
 use common::panics::panic_of;
@@ -155,49 +156,63 @@ fn of_a_panic_in_the_poll_and_one_in_the_drop_the_first_is_told() {
     });
 }
 
-/// A payload that panics when it is dropped, with one that does the same. They take no memory, as
-/// what is in the innermost must be forgotten.
-struct Outer;
-struct Middle;
-struct Inner;
+/// A payload that panics when it is dropped, with the next of so many links; the last one carries nothing.
+struct Chain(usize, Arc<()>);
 
-impl Drop for Outer {
+impl Drop for Chain {
     fn drop(&mut self) {
-        panic_any(Middle);
+        // Unlike `panic!`, this does not print.
+        resume_unwind(match self.0 {
+            0 => Box::new(()),
+            links => Box::new(Self(links - 1, Arc::clone(&self.1))),
+        });
     }
 }
 
-impl Drop for Middle {
+/// A payload that panics when it is dropped, with itself.
+struct Endless;
+
+impl Drop for Endless {
     fn drop(&mut self) {
-        panic_any(Inner);
+        resume_unwind(Box::new(Self));
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        panic_any(());
-    }
-}
-
-async fn swallow<T: Send + 'static>(make: fn() -> T) {
-    let detached: JoinHandle<()> = spawn(async move { panic_any(make()) });
+async fn swallow<T: Send + 'static>(make: impl Fn() -> T + Clone + 'static) {
+    let panics = {
+        let make = make.clone();
+        move || {
+            let payload = make();
+            async move { resume_unwind(Box::new(payload)) }
+        }
+    };
+    let detached: JoinHandle<()> = spawn(panics());
     drop(detached);
-    let kept: JoinHandle<()> = spawn(async move { panic_any(make()) });
+    let kept: JoinHandle<()> = spawn(panics());
     yield_now().await;
     drop(kept);
-    let output = spawn(async move { make() });
+    let (first, second) = (make(), make());
+    let output = spawn(async move { first });
     yield_now().await;
     drop(output);
-    drop(spawn(async move { make() }));
+    drop(spawn(async move { second }));
     yield_now().await;
 }
 
 #[test]
 fn payloads_and_outputs_that_panic_when_nobody_takes_them_are_swallowed() {
     run(async {
-        swallow(|| Inner).await;
-        swallow(|| Middle).await;
-        swallow(|| Outer).await;
+        let kept = Arc::new(());
+        for links in 0..4 {
+            let kept = Arc::clone(&kept);
+            swallow(move || Chain(links, Arc::clone(&kept))).await;
+        }
+        assert_eq!(
+            Arc::strong_count(&kept),
+            1,
+            "some payloads were not dropped"
+        );
+        swallow(|| Endless).await;
         assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
     });
 }
@@ -210,7 +225,7 @@ fn a_thousand_panics_leave_the_executor_whole() {
                 yield_now().await;
                 if number % 2 == 0 {
                     // Unlike `panic!`, this does not print.
-                    std::panic::resume_unwind(Box::new(number));
+                    resume_unwind(Box::new(number));
                 }
                 number
             })
