@@ -99,6 +99,10 @@ fn resident() -> usize {
 }
 
 #[test]
+#[cfg_attr(
+    runtime_plain_memory,
+    ignore = "a sanitizer keeps what is freed for a while"
+)]
 fn connections_of_all_ends_come_and_go_and_leave_nothing() {
     alone_within(3 * LIMIT, || {
         let runtime = Runtime::new().unwrap();

@@ -226,6 +226,10 @@ async fn dies(child: Child) {
 }
 
 #[test]
+#[cfg_attr(
+    runtime_plain_memory,
+    ignore = "a sanitizer reserves more addresses than there is memory"
+)]
 fn all_who_wait_for_a_process_that_runs_out_of_memory_are_told() {
     let hoards = |listener| {
         limit(Resource::Memory, address_space() + MEMORY);

@@ -10,12 +10,11 @@
 )]
 
 use std::ffi::c_void;
-use std::mem;
 use std::ptr;
 
 use libc::{
-    c_int, c_long, c_uint, c_ulong, epoll_event, itimerspec, msghdr, pthread_attr_t, pthread_t,
-    size_t, sockaddr, socklen_t, ssize_t,
+    c_int, c_long, c_uint, c_ulong, epoll_event, itimerspec, msghdr, size_t, sockaddr, socklen_t,
+    ssize_t,
 };
 
 use super::script::{self, Call, Way};
@@ -143,28 +142,4 @@ fn control(operation: c_int) -> Call {
         libc::EPOLL_CTL_MOD => Call::EpollMod,
         _ => Call::EpollDel,
     }
-}
-
-type Start = extern "C" fn(*mut c_void) -> *mut c_void;
-type Create =
-    unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Start, *mut c_void) -> c_int;
-
-// SAFETY: the signature is that of libc's function, which does the work.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn pthread_create(
-    thread: *mut pthread_t,
-    attributes: *const pthread_attr_t,
-    start: Start,
-    argument: *mut c_void,
-) -> c_int {
-    if let Some(fault) = script::next(Call::PthreadCreate) {
-        return fault.errno;
-    }
-    // SAFETY: the name is a string that ends in NUL.
-    let create = unsafe { libc::dlsym(libc::RTLD_NEXT, c"pthread_create".as_ptr()) };
-    assert!(!create.is_null(), "libc makes threads");
-    // SAFETY: the symbol of that name is a function of this type, and not null.
-    let create = unsafe { mem::transmute::<*mut c_void, Create>(create) };
-    // SAFETY: the caller keeps what libc's function asks for.
-    unsafe { create(thread, attributes, start, argument) }
 }

@@ -9,6 +9,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod interposed;
+#[cfg(not(runtime_plain_memory))]
+mod interposed_thread;
 mod journal;
 mod life;
 mod persistent;

@@ -73,7 +73,7 @@ fn every_function_of_libc_that_the_source_calls_is_interposed() {
 fn a_life_without_faults_makes_every_call() {
     let _alone = alone();
     let tally = lived("no fault", Script::EMPTY, Outcome::Mended);
-    for &call in Call::ALL {
+    for call in Call::all() {
         println!("{call}: {}", tally.made(call));
         assert!(
             tally.made(call) > 0,
@@ -87,6 +87,9 @@ fn each_fault_at_each_call_is_made_good_or_told_to_its_caller() {
     let _alone = alone();
     let mut faults = 0;
     for row in TABLE {
+        if !Call::all().any(|call| call == row.call) {
+            continue;
+        }
         for &errno in row.errors {
             let fault = Fault {
                 call: row.call,
