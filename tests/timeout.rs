@@ -92,6 +92,8 @@ fn a_future_that_eats_its_whole_budget_still_times_out() {
 fn a_limit_that_has_passed_ends_a_future_that_eats_its_whole_budget_in_its_first_poll() {
     run(async {
         for limit in [Duration::ZERO, Duration::from_nanos(1)] {
+            // With a budget that was eaten before, it would first let others run.
+            yield_now().await;
             let deadline = Instant::now() + limit;
             while Instant::now() < deadline {}
             let eat = async {
@@ -219,5 +221,16 @@ fn the_error_says_what_happened_and_becomes_an_io_error() {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(error.to_string(), "deadline has elapsed");
         assert!(error.get_ref().is_some_and(|inner| inner.is::<Elapsed>()));
+    });
+}
+
+#[test]
+fn timeouts_that_are_over_at_once_let_other_tasks_run() {
+    run(async {
+        let mut task = runtime::spawn(async { 1 });
+        while timeout(Duration::ZERO, &mut task).await.is_err() {}
+        let late = Instant::now();
+        let mut task = runtime::spawn(async { 1 });
+        while timeout_at(late, &mut task).await.is_err() {}
     });
 }

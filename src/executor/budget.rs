@@ -50,11 +50,17 @@ impl Budget {
     /// Lets the task go on while units are left; else yields, and the task runs again in its turn.
     #[inline]
     pub(crate) fn poll_proceed(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.left.get() <= 0 {
+        if !self.is_left() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         Poll::Ready(())
+    }
+
+    /// Whether units are left.
+    #[inline]
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.get() > 0
     }
 
     /// Takes `units` for an operation that made progress.

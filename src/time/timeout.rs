@@ -11,6 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::Instant;
 use super::timer::{Timer, sleep, sleep_until};
+use crate::runtime::context;
 
 /// Limits how long a future may take.
 ///
@@ -94,11 +95,22 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let had_budget = has_budget();
         if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        this.timer.poll_free(cx).map(|()| Err(Elapsed(())))
+        // A future that uses up the whole budget is to time out all the same.
+        let elapsed = match had_budget && !has_budget() {
+            true => this.timer.poll_free(cx),
+            false => this.timer.poll_charged(cx),
+        };
+        elapsed.map(|()| Err(Elapsed(())))
     }
+}
+
+/// Whether the running task has units of its budget left.
+fn has_budget() -> bool {
+    context::with(|current| current.is_some_and(|current| current.executor.budget().is_left()))
 }
 
 /// The time limit of a [`Timeout`] has passed.

@@ -127,7 +127,7 @@ impl Timer {
     }
 
     /// Polls for the deadline, at the cost of one unit of the budget.
-    fn poll_charged(&mut self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_charged(&mut self, cx: &Context<'_>) -> Poll<()> {
         context::expect(|current| {
             let budget = current.executor.budget();
             let has_waited = self.registration.is_some();
