@@ -9,10 +9,10 @@ use std::pin::pin;
 
 use common::{LIMIT, pair, run, within};
 use futures::poll;
-use runtime::Builder;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::task::{JoinSet, consume_budget, unconstrained, yield_now};
 use runtime::time::{Duration, Instant, interval_at, sleep, timeout};
+use runtime::{Builder, Runtime};
 
 /// Runs a future with that many units for each poll; returns how many polls it took.
 fn polls_of<F: Future>(budget: u32, future: F) -> usize {
@@ -278,4 +278,37 @@ fn a_future_that_waits_takes_nothing() {
         polled.get()
     };
     assert_eq!(polls_of(1, waiting), 1);
+}
+
+#[test]
+fn a_destructor_of_another_runtime_that_comes_back_refills_no_budget() {
+    within(LIMIT, || {
+        let ours = Runtime::new().unwrap();
+        let theirs = Runtime::new().unwrap();
+        // Each of their outputs drops one of ours, inside of our runtime.
+        let detour = |_| {
+            let output = ours.spawn(async { Box::new(1) });
+            theirs.spawn(async move { [output] })
+        };
+        let detours = Vec::from_iter((0..100).map(detour));
+        theirs.block_on(async {
+            while detours.iter().any(|task| !task.is_finished()) {
+                yield_now().await
+            }
+        });
+        let task = ours.spawn(async move {
+            let mut consumed = 0;
+            for detour in detours {
+                drop(detour);
+                let mut unit = pin!(consume_budget());
+                if poll!(&mut unit).is_ready() {
+                    consumed += 1;
+                }
+                let mut more = pin!(consume_budget());
+                consumed += u32::from(poll!(&mut more).is_ready());
+            }
+            consumed
+        });
+        ours.block_on(async { assert!(task.await.unwrap() <= 128) });
+    });
 }

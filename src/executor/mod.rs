@@ -150,6 +150,11 @@ impl Executor {
         self.dropped.get()
     }
 
+    /// Whether a task is being polled.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.running.get() != Address::NOBODY
+    }
+
     /// The waker of the main future: the same for all that one runtime ever runs.
     pub(crate) fn main_waker(&self) -> ManuallyDrop<Waker> {
         Address::new(self.number(), MAIN, Generation::MAIN).waker()

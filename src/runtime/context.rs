@@ -95,7 +95,9 @@ pub(crate) fn refuse_nesting(caller: &Location<'_>) {
 
 impl Enter for Context {
     fn enter_for(&self, call: &mut dyn FnMut()) {
-        self.executor.budget().refill();
+        if !self.executor.is_polling() {
+            self.executor.budget().refill();
+        }
         self.enter(call);
     }
 }
