@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::future::poll_fn;
 use std::io::Write as _;
 use std::net::TcpStream as StdStream;
 use std::pin::pin;
@@ -359,5 +360,28 @@ fn a_waker_that_drops_sockets_and_spawns_while_it_is_woken_harms_nobody() {
         until(|| meddles.1.load(Ordering::SeqCst) == 1).await;
         assert!(matches!(poll_with(&mut read, &waker), Poll::Ready(Ok(1))));
         rounds(3).await;
+    });
+}
+
+#[test]
+fn however_many_wait_without_a_name_they_come_to_rest_and_all_are_woken() {
+    const MANY: usize = 5000;
+    run(async {
+        let (listener, address) = listen().await;
+        let listener = Rc::new(listener);
+        let polls = Arc::new(AtomicUsize::new(0));
+        let waiting = Vec::from_iter((0..MANY).map(|_| {
+            let (listener, polls) = (Rc::clone(&listener), Arc::clone(&polls));
+            runtime::spawn(counted(polls, async move {
+                poll_fn(|cx| listener.poll_accept(cx)).await.map(drop)
+            }))
+        }));
+        rounds(10).await;
+        let settled = polls.load(Ordering::SeqCst);
+        rounds(10).await;
+        assert_eq!(polls.load(Ordering::SeqCst), settled, "nothing has come");
+        let _client = StdStream::connect(address).unwrap();
+        until(|| waiting.iter().any(|task| task.is_finished())).await;
+        assert!(polls.load(Ordering::SeqCst) >= settled + MANY);
     });
 }

@@ -403,7 +403,7 @@ fn wait_here(
 ) {
     let waiter = match wait_as {
         WaitAs::Only => Waiter::Only,
-        WaitAs::Anyone => Waiter::Anyone,
+        WaitAs::Anyone => Waiter::Anyone(reactor.round()),
         WaitAs::Ticket(slot) => Waiter::Ticket(ticket(reactor, key, direction, slot)),
     };
     reactor.wait_for(key, direction, waiter, waker);

@@ -36,7 +36,7 @@ use slab::Slab;
 
 use self::alarms::Alarm;
 use self::home::{Home, Letter};
-use self::source::{Direction, Directions, Dismissed, Source, Ticket, Trigger, Waiter};
+use self::source::{Direction, Directions, Dismissed, Round, Source, Ticket, Trigger, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
@@ -61,6 +61,8 @@ pub(crate) struct Reactor {
     sources: RefCell<Slab<Source>>,
     next_generation: Cell<u32>,
     next_ticket: Cell<u64>,
+    /// How often the thread has waited.
+    round: Cell<u64>,
     events: RefCell<Events>,
     timers: RefCell<Timers<Alarm>>,
     timer_fd: TimerFd,
@@ -104,6 +106,7 @@ impl Reactor {
             sources: RefCell::default(),
             next_generation: Cell::new(0),
             next_ticket: Cell::new(0),
+            round: Cell::new(0),
             events: RefCell::new(Events::with_capacity(max_events)),
             timers: RefCell::new(Timers::new(clock::monotonic())),
             timer_fd,
@@ -166,6 +169,9 @@ impl Reactor {
             wait != Wait::Forever || self.is_armed_in_time(),
             "a timer is due before the wait will end"
         );
+        if wait != Wait::Never {
+            self.round.set(self.round.get() + 1);
+        }
         let mut events = self.events.borrow_mut();
         self.home.epoll.wait(&mut events, wait)?;
         let mut sources = self.sources.borrow_mut();
@@ -315,6 +321,11 @@ impl Reactor {
         let next = self.next_ticket.get();
         self.next_ticket.set(next + 1);
         Ticket(next)
+    }
+
+    /// How often the thread has waited in the kernel by now.
+    pub(crate) fn round(&self) -> Round {
+        Round(self.round.get())
     }
 
     /// Watches these directions too; what is ready already comes as an event.

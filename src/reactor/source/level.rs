@@ -4,7 +4,7 @@
 //! # Invariants
 //!
 //! 1. What is muted is not drained: only an event mutes, and whoever finds no more undoes it before it waits.
-//!    So the edges that would come meanwhile are not needed.
+//!    So nothing needs to be reported meanwhile.
 
 use std::os::fd::RawFd;
 
@@ -23,7 +23,7 @@ pub(crate) enum Trigger {
 #[derive(Debug)]
 pub(super) struct Level {
     fd: RawFd,
-    /// Nobody waited when an event came, so it is edge-triggered until an operation finds no more.
+    /// Nobody waited when an event came, so it reports nothing until an operation finds no more.
     is_muted: bool,
     /// How many operations the last event is good for.
     left: usize,

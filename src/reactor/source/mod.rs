@@ -27,7 +27,7 @@ pub(crate) use self::direction::{Direction, Directions};
 use self::level::Level;
 pub(crate) use self::level::Trigger;
 use self::waiters::Line;
-pub(crate) use self::waiters::{Dismissed, Ticket, Waiter};
+pub(crate) use self::waiters::{Dismissed, Round, Ticket, Waiter};
 
 use crate::sys::epoll::Flags;
 
@@ -216,11 +216,11 @@ impl Source {
         }
     }
 
-    /// Makes a level-triggered descriptor edge-triggered, until [`Source::unmute`]; returns it, and what
-    /// epoll must be told.
+    /// Lets a level-triggered descriptor report nothing, until [`Source::unmute`]; returns it, and what epoll
+    /// must be told.
     pub(crate) fn mute(&mut self) -> Option<(RawFd, Flags)> {
         let fd = self.level_mut()?.mute();
-        Some((fd, self.watch(self.watched)))
+        Some((fd, Flags::ET))
     }
 
     /// Undoes [`Source::mute`]; false if there is nothing to undo.
@@ -273,7 +273,7 @@ impl Source {
         match waiter {
             Waiter::Only => self.side_mut(direction).only.replace(waker),
             Waiter::Ticket(ticket) => self.line_mut(direction).join(ticket, waker),
-            Waiter::Anyone => return self.line_mut(direction).gather(waker),
+            Waiter::Anyone(now) => return self.line_mut(direction).gather(waker, now),
         }
         .map(Dismissed::Replaced)
     }
@@ -422,7 +422,7 @@ mod tests {
         let mut source = watching(Directions::BOTH);
         let mut woken = Vec::new();
         source.wait(Direction::Read, Waiter::Only, waker().1);
-        source.wait(Direction::Write, Waiter::Anyone, waker().1);
+        source.wait(Direction::Write, Waiter::Anyone(Round(0)), waker().1);
         source.forget_watched(&mut woken);
         assert_eq!(woken.len(), 2);
         assert!(source.is_ready(Direction::Read) && source.is_ready(Direction::Write));
@@ -467,17 +467,39 @@ mod tests {
     fn untracked_waiters_are_woken_rather_than_gathered_without_end() {
         let mut source = watching(Directions::BOTH);
         let mut woken = Vec::new();
-        for _ in 0..100_000 {
+        for number in 0..100_000 {
             let (_, waker) = waker();
-            drop(source.wait(Direction::Read, Waiter::Anyone, waker));
+            drop(source.wait(Direction::Read, Waiter::Anyone(Round(number)), waker));
         }
         source.on_event(Flags::IN, &mut woken);
-        assert!(woken.len() <= 4096);
+        assert!(woken.len() <= 32);
+    }
+
+    #[test]
+    fn untracked_waiters_who_come_back_at_once_are_kept_however_many_they_are() {
+        let mut source = watching(Directions::BOTH);
+        let wakers = Vec::from_iter((0..1000).map(|_| waker().1));
+        let mut dismissed = 0;
+        for waker in wakers.iter().chain(&wakers[..32]) {
+            let waiter = Waiter::Anyone(Round(7));
+            match source.wait(Direction::Read, waiter, waker.clone()) {
+                Some(Dismissed::ToBeWoken(woken)) => dismissed += woken.len(),
+                left => drop(left),
+            }
+        }
+        assert_eq!(dismissed, 32, "once, to find out who waits");
+        let mut woken = Vec::new();
+        source.on_event(Flags::IN, &mut woken);
+        assert_eq!(woken.len(), 1000);
     }
 
     #[test]
     fn who_waits_for_what_is_ready_is_found_out() {
-        for waiter in [Waiter::Only, Waiter::Anyone, Waiter::Ticket(Ticket(0))] {
+        for waiter in [
+            Waiter::Only,
+            Waiter::Anyone(Round(0)),
+            Waiter::Ticket(Ticket(0)),
+        ] {
             let mut source = watching(Directions::READ);
             source.wait(Direction::Read, waiter, waker().1);
             assert!(!source.has_lost_a_wake(), "{waiter:?}");

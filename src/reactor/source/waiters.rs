@@ -10,7 +10,7 @@ pub(crate) enum Waiter {
     /// The one user of that direction, who holds it exclusively: a later waker replaces an earlier one.
     Only,
     /// One of several users, who cannot say when they stop waiting.
-    Anyone,
+    Anyone(Round),
     /// One of several users, who cancels the ticket when it stops waiting.
     Ticket(Ticket),
 }
@@ -24,14 +24,16 @@ pub(crate) enum Dismissed {
     ToBeWoken(Vec<Waker>),
 }
 
+/// How often the loop has waited in the kernel by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Round(pub(in crate::reactor) u64);
+
 /// Names one wait among all of a reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(in crate::reactor) u64);
 
 /// How many untracked waiters may gather before all are woken to find out who still waits.
 const FIRST_LIMIT: usize = 32;
-/// How far that limit may grow while there is no event.
-const LAST_LIMIT: usize = 4096;
 
 /// The waiters of a direction that several users share.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(super) struct Line {
     others: Vec<Waker>,
     /// How many of those may gather.
     limit: usize,
+    /// When they were last woken for being too many.
+    swept: Option<Round>,
 }
 
 impl Line {
@@ -59,14 +63,21 @@ impl Line {
     }
 
     /// Adds one without a ticket, unless it is there.
-    pub(super) fn gather(&mut self, waker: Waker) -> Option<Dismissed> {
+    ///
+    /// Where too many are there, all are woken, to find out who still waits; unless they were since the loop
+    /// last waited in the kernel: then these are the ones who came back, and so many do wait.
+    pub(super) fn gather(&mut self, waker: Waker, now: Round) -> Option<Dismissed> {
         if self.others.iter().any(|known| known.will_wake(&waker)) {
             return Some(Dismissed::Replaced(waker));
         }
         let mut overflow = None;
         if self.others.len() >= self.limit {
-            overflow = Some(Dismissed::ToBeWoken(mem::take(&mut self.others)));
-            self.limit = (self.limit * 2).min(LAST_LIMIT);
+            if self.swept == Some(now) {
+                self.limit *= 2;
+            } else {
+                self.swept = Some(now);
+                overflow = Some(Dismissed::ToBeWoken(mem::take(&mut self.others)));
+            }
         }
         self.others.push(waker);
         overflow
@@ -86,6 +97,7 @@ impl Default for Line {
             tickets: BTreeMap::new(),
             others: Vec::new(),
             limit: FIRST_LIMIT,
+            swept: None,
         }
     }
 }

@@ -21,7 +21,7 @@ use std::task::{Wake, Waker};
 
 use super::kernel::{Done, Kernel};
 use super::{DIRECTIONS, Step};
-use crate::reactor::source::{Direction, Source, Ticket, Trigger, Waiter};
+use crate::reactor::source::{Direction, Round, Source, Ticket, Trigger, Waiter};
 use crate::sys::epoll::Flags;
 
 /// How often a task goes on at most when it may.
@@ -56,7 +56,7 @@ impl Place {
         match self {
             Self::Only => Waiter::Only,
             Self::Ticket(number) => Waiter::Ticket(Ticket(number.into())),
-            Self::Anyone(_) => Waiter::Anyone,
+            Self::Anyone(_) => Waiter::Anyone(Round(0)),
         }
     }
 }
@@ -273,7 +273,7 @@ impl World {
             );
             assert!(
                 self.has_letter
-                    || !self.source.watches(direction)
+                    || !self.source.reports(direction)
                     || self.kernel.watches(direction),
                 "{direction:?} is not watched: {self:?}"
             );
