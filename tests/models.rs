@@ -23,6 +23,9 @@ use runtime::net::{TcpListener, TcpStream};
 use runtime::task::{self, yield_now};
 use runtime::{Runtime, during_event, mutants};
 
+/// What a model finds: that somebody waits for ever, or an entry that nobody will free.
+const WRONGS: [&str; 2] = ["deadlock", "entries are left"];
+
 /// Tells a child process which error to plant.
 const PLANTED: &str = "PLANTED";
 
@@ -45,7 +48,7 @@ fn hold(model: fn(), errors: &[&'static str]) {
             .unwrap();
         let text = String::from_utf8_lossy(&child.stderr);
         assert!(
-            !child.status.success() && text.contains("panicked"),
+            !child.status.success() && WRONGS.iter().any(|wrong| text.contains(wrong)),
             "not found: {error}\n{text}"
         );
     }
@@ -204,6 +207,13 @@ fn silent_stream() -> (TcpStream, std::net::TcpStream) {
     (near, far)
 }
 
+/// Reads letters; then there are no sources.
+fn expect_no_entries(runtime: &Runtime) {
+    runtime.block_on(async {});
+    let text = format!("{runtime:?}");
+    assert!(text.contains("sources: 0"), "entries are left: {text}");
+}
+
 /// Begins to wait for a stream.
 fn poll_once(stream: &mut TcpStream, cx: &mut Context<'_>) {
     let poll = Pin::new(stream).poll_read(cx, &mut [0]);
@@ -253,6 +263,7 @@ fn who_waits_for_sockets_that_move_to_another_thread_is_woken() {
                 }
             });
             mover.join().unwrap();
+            expect_no_entries(&runtime);
         },
         &[
             "an owner is not told that it has lost a descriptor",
@@ -293,5 +304,31 @@ fn of_two_connections_each_of_two_runtimes_accepts_one() {
             other.join().unwrap();
         },
         &["a guest does not watch"],
+    );
+}
+
+#[test]
+fn runtimes_that_race_for_a_listener_leave_no_entry() {
+    hold(
+        || {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let ours = Arc::new(TcpListener::from_std(listener).unwrap());
+            let theirs = Arc::clone(&ours);
+            let wait_once = |runtime: &Runtime, listener: &TcpListener| {
+                runtime.block_on(poll_fn(|cx| {
+                    assert!(listener.poll_accept(cx).is_pending());
+                    Poll::Ready(())
+                }));
+            };
+            let other = thread::spawn(move || {
+                wait_once(&Runtime::new().unwrap(), &theirs);
+            });
+            let runtime = Runtime::new().unwrap();
+            wait_once(&runtime, &ours);
+            drop(ours);
+            other.join().unwrap();
+            expect_no_entries(&runtime);
+        },
+        &["an owner is looked up before the lock is taken"],
     );
 }
