@@ -44,12 +44,6 @@ pub fn park(thread: &Path) -> Option<Park> {
     (self::sleeps(thread)? == sleeps).then_some(Park { sleeps, alarm })
 }
 
-/// How often this thread has gone to sleep in its life.
-pub fn sleeps_of_this_thread() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").expect("procfs is mounted");
-    sleeps_in(&status).expect("the kernel counts context switches")
-}
-
 fn sleeps(thread: &Path) -> Option<u64> {
     let status = fs::read_to_string(thread.join("status")).ok()?;
     let is_asleep = field(&status, "State:")?.starts_with('S');
