@@ -65,8 +65,10 @@ fn runtimes_that_race_for_a_listener_leave_no_entry() {
             }
         };
         thread::scope(|scope| {
-            scope.spawn(|| race(true));
-            scope.spawn(|| race(false));
+            let racers = [scope.spawn(|| race(true)), scope.spawn(|| race(false))];
+            for racer in racers {
+                racer.join().unwrap();
+            }
         });
         assert_eq!(left.into_inner(), 0);
     });
@@ -137,7 +139,7 @@ fn a_runtime_that_waited_for_a_listener_once_sleeps_while_another_accepts() {
             turns.wait();
         };
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let other = scope.spawn(|| {
                 let runtime = Runtime::new().unwrap();
                 settle(&runtime, true);
                 tell.send(this_thread()).unwrap();
@@ -156,6 +158,7 @@ fn a_runtime_that_waited_for_a_listener_once_sleeps_while_another_accepts() {
             let slept = wait_until_parked(&idle).sleeps - before;
             assert!(slept < CONNECTIONS / 10, "it was woken {slept} times");
             end.send(()).unwrap();
+            other.join().unwrap();
         });
     });
 }
