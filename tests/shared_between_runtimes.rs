@@ -5,7 +5,6 @@ mod common;
 use std::future::poll_fn;
 use std::hint;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
@@ -13,11 +12,10 @@ use std::thread;
 
 use common::parked::{this_thread, wait_until_parked};
 use common::sockets::sources;
-use common::{LIMIT, anywhere, pair_with_std, within};
+use common::{LIMIT, anywhere, within};
 use futures::channel::oneshot;
 use runtime::Runtime;
-use runtime::io::AsyncRead;
-use runtime::net::{TcpListener, TcpStream};
+use runtime::net::TcpListener;
 
 fn listener() -> (Arc<TcpListener>, SocketAddr) {
     let listener = StdListener::bind(anywhere()).unwrap();
@@ -71,50 +69,6 @@ fn runtimes_that_race_for_a_listener_leave_no_entry() {
             }
         });
         assert_eq!(left.into_inner(), 0);
-    });
-}
-
-/// Waits until these threads sleep, and stay asleep while they are looked at a hundred times.
-fn wait_until_at_rest(threads: &[std::path::PathBuf]) {
-    let sleeps = || {
-        Vec::from_iter(
-            threads
-                .iter()
-                .map(|thread| wait_until_parked(thread).sleeps),
-        )
-    };
-    let (mut before, mut same) = (sleeps(), 0);
-    while same < 100 {
-        let now = sleeps();
-        same = if now == before { same + 1 } else { 0 };
-        before = now;
-    }
-}
-
-#[test]
-fn runtimes_that_wait_exclusively_for_one_stream_under_a_lock_come_to_rest() {
-    within(LIMIT, || {
-        let (mut peer, stream) = runtime::block_on(pair_with_std());
-        let stream = Mutex::new(stream);
-        let (tell, told) = mpsc::channel();
-        let read = |tell: mpsc::Sender<_>| {
-            tell.send(this_thread()).unwrap();
-            runtime::block_on(poll_fn(|cx| {
-                let mut stream: std::sync::MutexGuard<'_, TcpStream> = stream.lock().unwrap();
-                Pin::new(&mut *stream).poll_read(cx, &mut [0])
-            }))
-        };
-        thread::scope(|scope| {
-            let readers = [0, 1].map(|_| {
-                let tell = tell.clone();
-                scope.spawn(|| read(tell))
-            });
-            wait_until_at_rest(&[told.recv().unwrap(), told.recv().unwrap()]);
-            std::io::Write::write_all(&mut peer, b"12").unwrap();
-            for reader in readers {
-                assert_eq!(reader.join().unwrap().unwrap(), 1);
-            }
-        });
     });
 }
 

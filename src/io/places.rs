@@ -7,7 +7,7 @@
 //! plain load. A reactor that waits for a direction which it does not own takes it over, so a socket that
 //! is sent to another thread moves there, and its halves may live on two threads. Where several reactors
 //! wait for one direction at the same time (they accept on one listener), they would take it from each
-//! other without end; so after [`MAX_TAKEOVERS`] or [`MAX_MOVES`] the next reactor becomes a guest, which has an
+//! other without end; so after [`MAX_TAKEOVERS`] of them the next reactor becomes a guest, which has an
 //! entry of its own beside the owner's: epoll reports an edge to every set.
 //!
 //! # Invariants
@@ -35,11 +35,8 @@ use crate::runtime::context;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, array, is_mutant, shared};
 
-/// How often a direction may be taken from a living reactor before shared waits become guests.
+/// How often shared waits may take a direction from a living reactor before they become guests.
 const MAX_TAKEOVERS: u32 = if cfg!(runtime_loom) { 1 } else { 8 };
-/// The same for exclusive waits, which mostly come from a socket that was sent on, and not from two threads that
-/// share one under a lock and would wake each other without end.
-const MAX_MOVES: u32 = 64;
 
 /// Stands for "registered nowhere". Reactors are numbered from 1, so no reactor finds itself in it.
 const NOWHERE: u64 = 0;
@@ -72,7 +69,7 @@ const _: () = assert!(size_of::<Places>() == 24 || cfg!(runtime_loom));
 /// What is needed once several reactors have waited for one descriptor.
 #[derive(Default)]
 struct Sharing {
-    /// How often a direction was taken from a living reactor.
+    /// How often a shared wait took a direction from a living reactor.
     takeovers: u32,
     /// The numbers and keys of reactors that watch without owning.
     guests: Vec<u64>,
@@ -187,13 +184,14 @@ impl Places {
         let Some(home) = home_of(word) else {
             return self.own(reactor, direction);
         };
-        let patience = if is_shared { MAX_TAKEOVERS } else { MAX_MOVES };
-        if sharing.is_some_and(|sharing| sharing.takeovers >= patience) {
+        if is_shared && sharing.is_some_and(|sharing| sharing.takeovers == MAX_TAKEOVERS) {
             return self.visit(reactor, direction, &mut shared);
         }
         let key = self.own(reactor, direction)?;
-        shared.entry(fd.as_raw_fd()).or_default().takeovers += 1;
-        self.is_shared.store(true, Ordering::Release);
+        if is_shared {
+            shared.entry(fd.as_raw_fd()).or_default().takeovers += 1;
+            self.is_shared.store(true, Ordering::Release);
+        }
         home.unwatch(fd.as_fd());
         drop(shared);
         if !is_mutant("an owner is not told that it has lost a descriptor") {
