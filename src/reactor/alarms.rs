@@ -69,6 +69,11 @@ impl Reactor {
         }
     }
 
+    /// Whether a deadline may have passed in a wait without limit. With a slack it may have passed before the alarm.
+    pub(super) fn may_be_due(&self) -> bool {
+        self.armed.get() == UNARMED || self.timer_grain > 1
+    }
+
     /// Whether the timer descriptor ends a wait that begins now in time for the earliest deadline.
     pub(super) fn is_armed_in_time(&self) -> bool {
         let earliest = self.timers.borrow().next_deadline();

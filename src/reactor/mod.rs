@@ -154,7 +154,7 @@ impl Reactor {
             _ => wait,
         };
         let result = self.wait(wait, woken);
-        if wait != Wait::Forever || self.armed.get() == UNARMED {
+        if wait != Wait::Forever || self.may_be_due() {
             self.fire(woken);
         }
         result

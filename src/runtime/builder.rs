@@ -105,9 +105,10 @@ impl Builder {
     /// Sets how much later than its deadline a timer may fire, so that several fire together.
     ///
     /// An idle runtime then wakes up for timers only at multiples of `slack` on the monotonic clock, so at
-    /// most once in that time, however many they are. Each wake-up takes microseconds, so 1 ms saves most
-    /// of what thousands of short timers cost. Never early, as without; with [`Duration::MAX`] never at
-    /// all while nothing else wakes the runtime. Default zero: as exact as the kernel can.
+    /// most once in that time, however many they are; those that are due when something else wakes it fire
+    /// then. Each wake-up takes microseconds, so 1 ms saves most of what thousands of short timers cost.
+    /// Never early, as without; with [`Duration::MAX`] never at all while nothing else wakes the runtime.
+    /// Default zero: as exact as the kernel can.
     pub fn timer_slack(&mut self, slack: Duration) -> &mut Self {
         self.timer_slack = slack;
         self
