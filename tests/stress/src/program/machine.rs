@@ -140,7 +140,7 @@ impl Machine {
         self.clear();
         self.model(|model| model.check_end());
         Foreign::check_end();
-        Pair::check_end();
+        assert!(Pair::are_all_dropped(), "sockets are left");
     }
 
     fn clear(&self) {
@@ -153,7 +153,8 @@ impl Machine {
         self.pairs.iter().for_each(|pair| drop(pair.take()));
     }
 
-    /// Without tasks a runtime holds nothing.
+    /// Without tasks a runtime holds nothing; but its source for an end stays until the other runtime's task that
+    /// keeps the end is dropped.
     fn check_counters(&self, runtime: usize) {
         let Some((home, runtime)) = self.runtime(runtime) else {
             return;
@@ -171,7 +172,10 @@ impl Machine {
         );
         if tasks == 0 {
             assert!(text.contains("due: 0,"), "{text}");
-            assert!(text.contains("sources: 0,"), "{text}");
+            assert!(
+                !Pair::are_all_dropped() || text.contains("sources: 0,"),
+                "{text}"
+            );
             assert!(text.contains("timers: 0,"), "{text}");
         }
     }
