@@ -4,7 +4,10 @@ mod common;
 
 use std::future::poll_fn;
 use std::hint;
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::task::Poll;
@@ -12,10 +15,12 @@ use std::thread;
 
 use common::parked::{this_thread, wait_until_parked};
 use common::sockets::sources;
-use common::{LIMIT, anywhere, within};
+use common::{LIMIT, anywhere, pair_with_std, within};
 use futures::channel::oneshot;
+use futures::poll;
 use runtime::Runtime;
-use runtime::net::TcpListener;
+use runtime::io::{AsyncRead, AsyncReadExt};
+use runtime::net::{TcpListener, TcpStream};
 
 fn listener() -> (Arc<TcpListener>, SocketAddr) {
     let listener = StdListener::bind(anywhere()).unwrap();
@@ -69,6 +74,92 @@ fn runtimes_that_race_for_a_listener_leave_no_entry() {
             }
         });
         assert_eq!(left.into_inner(), 0);
+    });
+}
+
+/// Waits until these threads sleep, and stay asleep while they are looked at a hundred times.
+fn wait_until_at_rest(threads: &[PathBuf]) {
+    let sleeps = || {
+        let parks = threads.iter().map(|thread| wait_until_parked(thread));
+        Vec::from_iter(parks.map(|park| park.sleeps))
+    };
+    let (mut before, mut same) = (sleeps(), 0);
+    while same < 100 {
+        let now = sleeps();
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+    }
+}
+
+#[test]
+fn runtimes_that_wait_exclusively_for_one_stream_under_a_lock_come_to_rest() {
+    within(LIMIT, || {
+        let (mut peer, stream) = runtime::block_on(pair_with_std());
+        let stream = Mutex::new(stream);
+        let (tell, told) = mpsc::channel();
+        let read = || {
+            tell.send(this_thread()).unwrap();
+            runtime::block_on(poll_fn(|cx| {
+                let mut stream = stream.lock().unwrap();
+                Pin::new(&mut *stream).poll_read(cx, &mut [0])
+            }))
+        };
+        thread::scope(|scope| {
+            let readers = [scope.spawn(read), scope.spawn(read)];
+            wait_until_at_rest(&[told.recv().unwrap(), told.recv().unwrap()]);
+            peer.write_all(b"12").unwrap();
+            for reader in readers {
+                assert_eq!(reader.join().unwrap().unwrap(), 1);
+            }
+        });
+    });
+}
+
+/// Reads a byte that comes only when it is waited for.
+async fn read_one(stream: &mut TcpStream, peer: &mut StdStream) {
+    let mut byte = [0];
+    let mut read = pin!(stream.read(&mut byte));
+    assert!(poll!(read.as_mut()).is_pending());
+    peer.write_all(b".").unwrap();
+    assert_eq!(read.await.unwrap(), 1);
+}
+
+#[test]
+fn a_stream_that_is_sent_to_and_fro_wakes_only_the_runtime_that_has_it() {
+    const MESSAGES: u64 = 100;
+    within(LIMIT, || {
+        let (tell, told) = mpsc::channel();
+        let (there, received) = async_channel::unbounded::<(TcpStream, StdStream)>();
+        let (send_back, back) = async_channel::unbounded();
+        let other = thread::spawn(move || {
+            runtime::block_on(async {
+                tell.send(this_thread()).unwrap();
+                while let Ok((mut stream, mut peer)) = received.recv().await {
+                    read_one(&mut stream, &mut peer).await;
+                    send_back.send((stream, peer)).await.unwrap();
+                }
+            });
+        });
+        let runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (mut peer, mut stream) = pair_with_std().await;
+            for _ in 0..20 {
+                read_one(&mut stream, &mut peer).await;
+                there.send((stream, peer)).await.unwrap();
+                (stream, peer) = back.recv().await.unwrap();
+            }
+            let other = told.recv().unwrap();
+            // It reads the letter that says that the stream has moved.
+            read_one(&mut stream, &mut peer).await;
+            let before = wait_until_parked(&other).sleeps;
+            for _ in 0..MESSAGES {
+                read_one(&mut stream, &mut peer).await;
+            }
+            let slept = wait_until_parked(&other).sleeps - before;
+            assert!(slept < MESSAGES / 10, "it was woken {slept} times");
+        });
+        drop(there);
+        other.join().unwrap();
     });
 }
 

@@ -8,7 +8,8 @@
 //! is sent to another thread moves there, and its halves may live on two threads. Where several reactors
 //! wait for one direction at the same time (they accept on one listener), they would take it from each
 //! other without end; so after [`MAX_TAKEOVERS`] of them the next reactor becomes a guest, which has an
-//! entry of its own beside the owner's: epoll reports an edge to every set.
+//! entry of its own beside the owner's: epoll reports an edge to every set. (A wait that is exclusive mostly
+//! comes from a socket that was sent on. Its takeovers only count while nothing is transferred between them.)
 //!
 //! # Invariants
 //!
@@ -35,7 +36,7 @@ use crate::runtime::context;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, array, is_mutant, shared};
 
-/// How often shared waits may take a direction from a living reactor before they become guests.
+/// How often a direction may be taken from a living reactor before the next one becomes a guest.
 const MAX_TAKEOVERS: u32 = if cfg!(runtime_loom) { 1 } else { 8 };
 
 /// Stands for "registered nowhere". Reactors are numbered from 1, so no reactor finds itself in it.
@@ -61,6 +62,8 @@ pub(super) struct Places {
     is_shared: AtomicBool,
     /// Someone else may have a duplicate.
     may_live_on: AtomicBool,
+    /// Something was transferred since the last takeover.
+    is_in_use: AtomicBool,
 }
 
 /// Futures hold sockets, often several times over.
@@ -69,7 +72,7 @@ const _: () = assert!(size_of::<Places>() == 24 || cfg!(runtime_loom));
 /// What is needed once several reactors have waited for one descriptor.
 #[derive(Default)]
 struct Sharing {
-    /// How often a shared wait took a direction from a living reactor.
+    /// How often a direction was taken from a living reactor in vain, perhaps.
     takeovers: u32,
     /// The numbers and keys of reactors that watch without owning.
     guests: Vec<u64>,
@@ -94,6 +97,7 @@ impl Places {
             trigger,
             is_shared: AtomicBool::new(false),
             may_live_on: AtomicBool::new(false),
+            is_in_use: AtomicBool::new(false),
         }
     }
 
@@ -133,6 +137,12 @@ impl Places {
             return find_guest(reactor, self.fd());
         }
         Place::Elsewhere
+    }
+
+    /// Takes note of a transfer: whoever waits next does not wait in vain.
+    #[inline]
+    pub(super) fn on_transfer(&self) {
+        self.is_in_use.store(true, Ordering::Relaxed);
     }
 
     /// Takes note of a short transfer where nothing is registered. (After a short write it is not worth
@@ -184,14 +194,15 @@ impl Places {
         let Some(home) = home_of(word) else {
             return self.own(reactor, direction);
         };
-        if is_shared && sharing.is_some_and(|sharing| sharing.takeovers == MAX_TAKEOVERS) {
+        let is_moved = !is_shared && self.is_in_use.swap(false, Ordering::Relaxed);
+        let takeovers = sharing.map_or(0, |sharing| sharing.takeovers);
+        if takeovers == MAX_TAKEOVERS && !is_moved {
             return self.visit(reactor, direction, &mut shared);
         }
         let key = self.own(reactor, direction)?;
-        if is_shared {
-            shared.entry(fd.as_raw_fd()).or_default().takeovers += 1;
-            self.is_shared.store(true, Ordering::Release);
-        }
+        let takeovers = if is_moved { 0 } else { takeovers + 1 };
+        shared.entry(fd.as_raw_fd()).or_default().takeovers = takeovers;
+        self.is_shared.store(true, Ordering::Release);
         home.unwatch(fd.as_fd());
         drop(shared);
         if !is_mutant("an owner is not told that it has lost a descriptor") {

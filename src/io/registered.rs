@@ -191,6 +191,7 @@ impl Registered {
                         .map(Err);
                 }
             };
+            self.places.on_transfer();
             budget.charge_transfer(progress.bytes);
             match (progress.rest, place) {
                 (Rest::Unknown, _) => {}
@@ -271,6 +272,9 @@ impl Registered {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             let result = operation(self.fd());
+            if result.is_ok() {
+                self.places.on_transfer();
+            }
             for direction in [Direction::Read, Direction::Write] {
                 if tried.contains(direction.into()) {
                     self.learn(reactor, direction, &result);
