@@ -9,9 +9,11 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{pending, poll_fn};
+use std::net::TcpListener as StdListener;
 use std::task::Poll;
 
-use common::{LIMIT, run, within};
+use common::{LIMIT, anywhere, run, within};
+use runtime::net::TcpListener;
 use runtime::task::{JoinHandle, yield_now};
 use runtime::{Runtime, spawn};
 
@@ -229,5 +231,33 @@ fn a_dropped_runtime_leaves_only_what_the_next_one_uses_again() {
         let leaked = LIVE.get() - before;
         // Other tests may take that place, so that a new one is made; but not each time.
         assert!(leaked < 20 * 1000, "{leaked} bytes leaked in 20 lives");
+    });
+}
+
+#[test]
+fn runtimes_that_are_gone_leave_nothing_with_a_listener_that_they_shared() {
+    const LIVES: isize = 1000;
+    within(LIMIT, || {
+        let listener = StdListener::bind(anywhere()).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let wait = |runtime: &Runtime| {
+            runtime.block_on(poll_fn(|cx| {
+                assert!(listener.poll_accept(cx).is_pending());
+                Poll::Ready(())
+            }));
+        };
+        // It waits first, so it is the one that has the listener when the others become guests.
+        let first = Runtime::new().unwrap();
+        wait(&first);
+        let share = || {
+            let other = Runtime::new().unwrap();
+            wait(&other);
+            wait(&first);
+        };
+        (0..20).for_each(|_| share());
+        let before = LIVE.get();
+        (0..LIVES).for_each(|_| share());
+        let leaked = LIVE.get() - before;
+        assert!(leaked < LIVES, "{leaked} bytes leaked in {LIVES} lives");
     });
 }
