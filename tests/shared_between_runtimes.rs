@@ -159,6 +159,7 @@ fn a_stream_that_is_sent_to_and_fro_wakes_only_the_runtime_that_has_it() {
             let before = wait_until_parked(&other).sleeps;
             for _ in 0..MESSAGES {
                 read_one(&mut stream, &mut peer).await;
+                wait_until_parked(&other);
             }
             let slept = wait_until_parked(&other).sleeps - before;
             assert!(slept < MESSAGES / 10, "it was woken {slept} times");

@@ -8,8 +8,9 @@
 //! is sent to another thread moves there, and its halves may live on two threads. Where several reactors
 //! wait for one direction at the same time (they accept on one listener), they would take it from each
 //! other without end; so after [`MAX_TAKEOVERS`] of them the next reactor becomes a guest, which has an
-//! entry of its own beside the owner's: epoll reports an edge to every set. (A wait that is exclusive mostly
-//! comes from a socket that was sent on. Its takeovers only count while nothing is transferred between them.)
+//! entry of its own beside the owner's: epoll reports an edge to every set. Exclusive waits mostly come from a
+//! socket that was sent on, so their takeovers are counted apart, and only since the last transfer; but
+//! several threads may share a stream under a lock.
 //!
 //! # Invariants
 //!
@@ -19,9 +20,10 @@
 //! 2. Words change, guests come, and the descriptor joins or leaves epoll sets, only under its lock; so no
 //!    deletion hits a registration that came after it. (Locks are shared by descriptors, and kept apart from
 //!    them: most are locked once in their life.)
-//! 3. Epoll may watch a direction that nobody owns yet: one whose other direction waited first. Its events
+//! 3. A reactor has one entry for a descriptor, which all its claims are on: its epoll set knows one token.
+//! 4. Epoll may watch a direction that nobody owns yet: one whose other direction waited first. Its events
 //!    are kept in that entry, so who comes to own it looks there before it waits.
-//! 4. Words are read without the lock: what a reactor finds in its own name it may use until it reads the
+//! 5. Words are read without the lock: what a reactor finds in its own name it may use until it reads the
 //!    letter that says otherwise. That letter makes it forget what its epoll set watched of the descriptor
 //!    and wakes whoever waits, so what still belongs to it is registered anew.
 
@@ -33,11 +35,16 @@ use crate::reactor::Reactor;
 use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Source, Trigger};
 use crate::runtime::context;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{Arc, Mutex, MutexGuard, array, is_mutant, shared};
 
-/// How often a direction may be taken from a living reactor before the next one becomes a guest.
-const MAX_TAKEOVERS: u32 = if cfg!(runtime_loom) { 1 } else { 8 };
+/// How often a direction may be taken from a living reactor before the next one becomes a guest. (One is enough
+/// for those who look for errors.)
+const MAX_TAKEOVERS: u8 = if cfg!(any(runtime_loom, fuzzing)) {
+    1
+} else {
+    8
+};
 
 /// Stands for "registered nowhere". Reactors are numbered from 1, so no reactor finds itself in it.
 const NOWHERE: u64 = 0;
@@ -62,8 +69,8 @@ pub(super) struct Places {
     is_shared: AtomicBool,
     /// Someone else may have a duplicate.
     may_live_on: AtomicBool,
-    /// Something was transferred since the last takeover.
-    is_in_use: AtomicBool,
+    /// How often exclusive waits took a direction from a living reactor since the last transfer.
+    moves: AtomicU8,
 }
 
 /// Futures hold sockets, often several times over.
@@ -72,8 +79,8 @@ const _: () = assert!(size_of::<Places>() == 24 || cfg!(runtime_loom));
 /// What is needed once several reactors have waited for one descriptor.
 #[derive(Default)]
 struct Sharing {
-    /// How often a direction was taken from a living reactor in vain, perhaps.
-    takeovers: u32,
+    /// How often shared waits took a direction from a living reactor.
+    takeovers: u8,
     /// The numbers and keys of reactors that watch without owning.
     guests: Vec<u64>,
 }
@@ -97,7 +104,7 @@ impl Places {
             trigger,
             is_shared: AtomicBool::new(false),
             may_live_on: AtomicBool::new(false),
-            is_in_use: AtomicBool::new(false),
+            moves: AtomicU8::new(0),
         }
     }
 
@@ -130,19 +137,23 @@ impl Places {
         if reactor_of(word) == reactor.number() {
             return Place::Here(key_of(word));
         }
+        if self.is_shared.load(Ordering::Acquire)
+            && let Some(key) = find_guest(reactor, self.fd())
+        {
+            return Place::Here(key);
+        }
         if word == DRAINED {
             return Place::Drained;
-        }
-        if self.is_shared.load(Ordering::Acquire) {
-            return find_guest(reactor, self.fd());
         }
         Place::Elsewhere
     }
 
-    /// Takes note of a transfer: whoever waits next does not wait in vain.
+    /// Takes note of a transfer: the socket is used where it is.
     #[inline]
     pub(super) fn on_transfer(&self) {
-        self.is_in_use.store(true, Ordering::Relaxed);
+        if self.moves.load(Ordering::Relaxed) > 0 {
+            self.moves.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Takes note of a short transfer where nothing is registered. (After a short write it is not worth
@@ -158,7 +169,7 @@ impl Places {
     ///
     /// # Errors
     ///
-    /// Those of `epoll_ctl(2)`, and that the runtime is being dropped; then nothing has changed.
+    /// Those of `epoll_ctl(2)`, and that the runtime is being dropped; then who watches has not changed.
     pub(super) fn settle(
         &self,
         reactor: &Reactor,
@@ -194,15 +205,19 @@ impl Places {
         let Some(home) = home_of(word) else {
             return self.own(reactor, direction);
         };
-        let is_moved = !is_shared && self.is_in_use.swap(false, Ordering::Relaxed);
-        let takeovers = sharing.map_or(0, |sharing| sharing.takeovers);
-        if takeovers == MAX_TAKEOVERS && !is_moved {
+        let takeovers = match is_shared {
+            true => sharing.map_or(0, |sharing| sharing.takeovers),
+            false => self.moves.load(Ordering::Relaxed),
+        };
+        if takeovers == MAX_TAKEOVERS {
             return self.visit(reactor, direction, &mut shared);
         }
         let key = self.own(reactor, direction)?;
-        let takeovers = if is_moved { 0 } else { takeovers + 1 };
-        shared.entry(fd.as_raw_fd()).or_default().takeovers = takeovers;
-        self.is_shared.store(true, Ordering::Release);
+        if is_shared {
+            self.share(&mut shared).takeovers = takeovers + 1;
+        } else {
+            self.moves.store(takeovers + 1, Ordering::Relaxed);
+        }
         home.unwatch(fd.as_fd());
         drop(shared);
         if !is_mutant("an owner is not told that it has lost a descriptor") {
@@ -245,10 +260,16 @@ impl Places {
             reactor.release(key);
             return Err(error);
         }
-        let guests = &mut shared.entry(self.fd().as_raw_fd()).or_default().guests;
+        let guests = &mut self.share(shared).guests;
         guests.retain(|&guest| home_of(guest).is_some());
         guests.push(word_of(reactor, key));
         Ok(key)
+    }
+
+    /// What is shared; the caller holds the lock.
+    fn share<'a>(&self, shared: &'a mut BTreeMap<RawFd, Sharing>) -> &'a mut Sharing {
+        self.is_shared.store(true, Ordering::Release);
+        shared.entry(self.fd().as_raw_fd()).or_default()
     }
 
     /// Claims the entry that `reactor` has for the other direction, or else a new one.
@@ -307,11 +328,8 @@ fn lock(fd: &OwnedFd) -> MutexGuard<'static, BTreeMap<RawFd, Sharing>> {
 }
 
 #[cold]
-fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Place {
-    match guest(lock(fd).get(&fd.as_raw_fd()), reactor) {
-        Some(key) => Place::Here(key),
-        None => Place::Elsewhere,
-    }
+fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Option<u32> {
+    guest(lock(fd).get(&fd.as_raw_fd()), reactor)
 }
 
 /// The key of `reactor`'s entry, if it is a guest.

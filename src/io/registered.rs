@@ -272,7 +272,7 @@ impl Registered {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             let result = operation(self.fd());
-            if result.is_ok() {
+            if result.as_ref().is_ok_and(|progress| progress.bytes > 0) {
                 self.places.on_transfer();
             }
             for direction in [Direction::Read, Direction::Write] {
