@@ -14,10 +14,13 @@ use std::task::{Context, Poll, ready};
 
 use runtime::io::{AsyncRead, AsyncWrite};
 use runtime::net::TcpStream;
+use socket2::Socket;
 
 use super::machine::Machine;
 use super::op::Op;
 
+/// Little, so that a long write or a few short ones fill it; the kernel gives twice as much.
+const SEND_BUFFER: usize = 4096;
 /// So many bytes are moved for each unit of a length.
 const UNIT: usize = 64;
 const MOST: usize = 1 + UNIT * 255;
@@ -128,7 +131,10 @@ impl Pair {
 
 impl End {
     fn new(stream: UnixStream, outgoing: Rc<Wire>, incoming: Rc<Wire>) -> Self {
-        let stream = net::TcpStream::from(OwnedFd::from(stream));
+        let stream = Socket::from(OwnedFd::from(stream));
+        let narrowed = stream.set_send_buffer_size(SEND_BUFFER);
+        narrowed.expect("a socket's buffer can be small");
+        let stream = net::TcpStream::from(stream);
         OPEN.set(OPEN.get() + 1);
         Self {
             stream: TcpStream::from_std(stream).expect("sockets can be nonblocking"),
