@@ -89,7 +89,7 @@ struct Sharing {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
     Here(u32),
-    /// With none, and the last read found less than it had room for.
+    /// Not with this one as the owner, and the last read found less than it had room for.
     Drained,
     /// With another reactor, or with none.
     Elsewhere,
@@ -137,23 +137,19 @@ impl Places {
         if reactor_of(word) == reactor.number() {
             return Place::Here(key_of(word));
         }
-        if self.is_shared.load(Ordering::Acquire)
-            && let Some(key) = find_guest(reactor, self.fd())
-        {
-            return Place::Here(key);
-        }
         if word == DRAINED {
             return Place::Drained;
+        }
+        if self.is_shared.load(Ordering::Acquire) {
+            return find_guest(reactor, self.fd());
         }
         Place::Elsewhere
     }
 
-    /// Takes note of a transfer: the socket is used where it is.
+    /// Takes note of a transfer: the socket is used where it is. (To look first would cost more than the store.)
     #[inline]
     pub(super) fn on_transfer(&self) {
-        if self.moves.load(Ordering::Relaxed) > 0 {
-            self.moves.store(0, Ordering::Relaxed);
-        }
+        self.moves.store(0, Ordering::Relaxed);
     }
 
     /// Takes note of a short transfer where nothing is registered. (After a short write it is not worth
@@ -177,8 +173,7 @@ impl Places {
         is_shared: bool,
     ) -> io::Result<u32> {
         let fd = self.fd();
-        let place = self.find(reactor, direction);
-        if let Place::Here(key) = place
+        if let Place::Here(key) = self.find(reactor, direction)
             && reactor.with_source(key, |source| source.reports(direction)) == Some(true)
         {
             return Ok(key);
@@ -196,9 +191,11 @@ impl Places {
             // If registering fails, the operation is to be tried.
             self.word(direction).store(NOWHERE, Ordering::Relaxed);
         }
-        if let Place::Here(key) = place
-            && (word == word_of(reactor, key) || guest(sharing, reactor) == Some(key))
-        {
+        let known = match reactor_of(word) == reactor.number() {
+            true => Some(key_of(word)),
+            false => guest(sharing, reactor),
+        };
+        if let Some(key) = known {
             reactor.watch(key, self.fd().as_fd(), direction.into(), self.trigger)?;
             return Ok(key);
         }
@@ -328,8 +325,11 @@ fn lock(fd: &OwnedFd) -> MutexGuard<'static, BTreeMap<RawFd, Sharing>> {
 }
 
 #[cold]
-fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Option<u32> {
-    guest(lock(fd).get(&fd.as_raw_fd()), reactor)
+fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Place {
+    match guest(lock(fd).get(&fd.as_raw_fd()), reactor) {
+        Some(key) => Place::Here(key),
+        None => Place::Elsewhere,
+    }
 }
 
 /// The key of `reactor`'s entry, if it is a guest.
