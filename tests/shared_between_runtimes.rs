@@ -19,7 +19,7 @@ use common::{LIMIT, anywhere, pair_with_std, within};
 use futures::channel::oneshot;
 use futures::poll;
 use runtime::Runtime;
-use runtime::io::{AsyncRead, AsyncReadExt};
+use runtime::io::{AsyncRead, AsyncReadExt, Interest};
 use runtime::net::{TcpListener, TcpStream};
 
 fn listener() -> (Arc<TcpListener>, SocketAddr) {
@@ -106,6 +106,8 @@ fn runtimes_that_wait_exclusively_for_one_stream_under_a_lock_come_to_rest() {
             tell.send(this_thread()).unwrap();
             runtime::block_on(poll_fn(|cx| {
                 let mut stream = stream.lock().unwrap();
+                // This transfers nothing.
+                stream.try_io(Interest::WRITABLE, || Ok(())).unwrap();
                 Pin::new(&mut *stream).poll_read(cx, &mut [0])
             }))
         };
