@@ -191,11 +191,7 @@ impl Places {
             // If registering fails, the operation is to be tried.
             self.word(direction).store(NOWHERE, Ordering::Relaxed);
         }
-        let known = match reactor_of(word) == reactor.number() {
-            true => Some(key_of(word)),
-            false => guest(sharing, reactor),
-        };
-        if let Some(key) = known {
+        if let Some(key) = entry_of(reactor, word, sharing) {
             reactor.watch(key, self.fd().as_fd(), direction.into(), self.trigger)?;
             return Ok(key);
         }
@@ -329,6 +325,14 @@ fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Place {
     match guest(lock(fd).get(&fd.as_raw_fd()), reactor) {
         Some(key) => Place::Here(key),
         None => Place::Elsewhere,
+    }
+}
+
+/// The key of `reactor`'s entry, if it owns the word's direction or is a guest.
+fn entry_of(reactor: &Reactor, word: u64, sharing: Option<&Sharing>) -> Option<u32> {
+    match reactor_of(word) == reactor.number() {
+        true => Some(key_of(word)),
+        false => guest(sharing, reactor),
     }
 }
 
