@@ -152,6 +152,13 @@ struct Task {
     woken: Cell<Option<usize>>,
 }
 
+impl Task {
+    /// Whether it was woken and not polled since.
+    fn is_due(&self) -> bool {
+        self.woken.get() == Some(self.polls.get())
+    }
+}
+
 /// All that steps and wakers act on.
 struct World {
     seats: Vec<Seat>,
@@ -320,10 +327,14 @@ impl World {
             self.settle_due().await;
         }
         assert_eq!(self.waiting(), []);
-        for task in &self.tasks {
-            let is_polled = |before| before < task.polls.get();
-            assert!(task.woken.get().is_none_or(is_polled));
+        // What ended the last wait may have woken a task of ours, which is then behind the main future.
+        for _ in 0..=FUSE {
+            if self.tasks.iter().all(|task| !task.is_due()) {
+                return;
+            }
+            go_round().await;
         }
+        panic!("a task was woken and not polled");
     }
 
     /// Lets go of everything.
