@@ -54,8 +54,9 @@
 //! | [`task`] | spawning, yielding, sets of tasks, task-local values |
 //! | [`io`] | the reading and writing traits and their extensions |
 //! | `runtime` | [`Runtime`], [`Builder`], the loop, the thread's current runtime |
-//! | `executor` | the task slab, the run queue, wakers, wakes from other threads |
+//! | `executor` | the task slab, the run queue, wakers |
 //! | `reactor` | epoll, the table of sources, the timer wheel |
+//! | `remote` | what other threads may touch of a runtime: wakes, messages, the registry of runtimes |
 //! | `sync` | what threads share is made of this: locks and atomics that checkers can replace |
 //! | `sys` | the kernel, one object per file |
 //!
@@ -72,6 +73,7 @@ pub mod io;
 pub mod net;
 mod quiet;
 mod reactor;
+mod remote;
 mod runtime;
 mod sync;
 mod sys;

@@ -195,7 +195,7 @@ fn a_runtime_that_begins_while_another_ends_hears_its_wakes() {
             drop(ending);
             other.join().unwrap();
         },
-        &["the number is free before the bell is gone"],
+        &["the index is free before the notifier is gone"],
     );
 }
 
@@ -267,8 +267,8 @@ fn who_waits_for_sockets_that_move_to_another_thread_is_woken() {
         },
         &[
             "an owner is not told that it has lost a descriptor",
-            "the bell rings before the letter is there",
-            "letters count as read after they were taken",
+            "the flag of messages is only read",
+            "the flag of messages is cleared after they were taken",
         ],
     );
 }

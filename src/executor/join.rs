@@ -11,10 +11,9 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use super::local::HomeId;
 use super::task::{Failure, Joinable, Payload, TaskRef};
-use super::waker::{Address, Generation};
-use super::{Executor, local};
+use super::{Executor, local, waker};
+use crate::remote::{Generation, RuntimeId, WakeTarget};
 
 /// The number of a task: no other task of this process has it, now or later.
 ///
@@ -50,7 +49,8 @@ impl fmt::Display for Id {
 pub(super) struct Identity {
     pub(super) id: Id,
     pub(super) slot: u32,
-    pub(super) home: HomeId,
+    /// `None` if the task was refused.
+    pub(super) runtime: Option<RuntimeId>,
 }
 
 /// Waits for the output of a task; made by [`spawn`](crate::spawn).
@@ -171,7 +171,7 @@ impl<T> Drop for JoinHandle<T> {
             return;
         }
         if self.joinable.has_result() {
-            local::inside(self.identity.home, &mut || self.joinable.detach());
+            local::run_in(self.identity.runtime, &mut || self.joinable.detach());
         } else {
             self.joinable.detach();
         }
@@ -234,10 +234,10 @@ impl fmt::Debug for AbortHandle {
 impl Identity {
     fn abort(self, task: &TaskRef) {
         if task.abort()
-            && let Some(number) = local::number(self.home)
+            && let Some(runtime) = self.runtime
         {
-            let generation = Generation::of(self.id);
-            Address::new(number, self.slot, generation).wake();
+            let generation = Generation::new(self.id.0.get());
+            waker::wake(WakeTarget::new(runtime.index(), self.slot, generation));
         }
     }
 }

@@ -4,17 +4,17 @@
 //! `runtime::context`, which makes executors current.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::{Rc, Weak};
 
 use super::Executor;
-use crate::sync::{Serial, per_thread};
+use crate::remote::RuntimeId;
+use crate::sync::per_thread;
 use crate::sys::scoped::Scoped;
 
 /// What makes a whole runtime current around a call; `runtime::context` implements it.
 pub(crate) trait Enter {
     /// Runs `call` with the runtime current on this thread.
-    fn enter_for(&self, call: &mut dyn FnMut());
+    fn run_in(&self, call: &mut dyn FnMut());
 }
 
 per_thread! {
@@ -24,27 +24,8 @@ per_thread! {
 
 /// A runtime of this thread.
 struct Local {
-    home: HomeId,
-    /// Its place in the table, which a later runtime may have again.
-    number: u16,
+    id: RuntimeId,
     runtime: Weak<dyn Enter>,
-}
-
-/// Tells a runtime from all others of this process, now and later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct HomeId(u32);
-
-impl HomeId {
-    /// No runtime's.
-    pub(super) const NONE: Self = Self(0);
-
-    /// # Errors
-    ///
-    /// When no numbers are left.
-    pub(super) fn new() -> io::Result<Self> {
-        static NUMBERS: Serial = Serial::new();
-        NUMBERS.next().map(Self)
-    }
 }
 
 /// Makes `executor` current while `call` runs.
@@ -58,55 +39,43 @@ pub(crate) fn with<R>(call: impl FnOnce(Option<&Executor>) -> R) -> R {
     CURRENT.with(|current| current.with(call))
 }
 
-/// Remembers that the runtime of `executor` lives on this thread.
-pub(crate) fn remember(executor: &Executor, runtime: &Rc<impl Enter + 'static>) {
+/// Lets this thread find the runtime of `executor` by its id.
+pub(crate) fn register(executor: &Executor, runtime: &Rc<impl Enter + 'static>) {
     let local = Local {
-        home: executor.home(),
-        number: executor.number(),
+        id: executor.id(),
         runtime: Rc::downgrade(&(Rc::clone(runtime) as Rc<dyn Enter>)),
     };
     // While the thread ends the list may be gone already; then nobody finds the runtime.
     let _ = RUNTIMES.try_with(|runtimes| runtimes.borrow_mut().push(local));
 }
 
-/// Forgets what [`remember`] was told.
-pub(crate) fn forget(executor: &Executor) {
-    // While the thread ends the list may be gone already, and with it what it remembers.
+/// Undoes [`register`].
+pub(crate) fn unregister(executor: &Executor) {
+    // While the thread ends the list may be gone already, and with it what it holds.
     let _ = RUNTIMES.try_with(|runtimes| {
-        let home = executor.home();
-        runtimes.borrow_mut().retain(|local| local.home != home);
+        let id = executor.id();
+        runtimes.borrow_mut().retain(|local| local.id != id);
     });
 }
 
-/// Calls `call` with a runtime of this thread, if it is not gone.
-fn find<R>(home: HomeId, call: impl FnOnce(&Local) -> R) -> Option<R> {
+/// A runtime of this thread, if it is not gone.
+fn find(id: RuntimeId) -> Option<Rc<dyn Enter>> {
     let found = RUNTIMES.try_with(|runtimes| {
         let runtimes = runtimes.borrow();
-        runtimes.iter().find(|local| local.home == home).map(call)
+        let local = runtimes.iter().find(|local| local.id == id)?;
+        local.runtime.upgrade()
     });
     found.ok().flatten()
 }
 
-fn is_current(home: HomeId) -> bool {
-    with(|current| current.is_some_and(|executor| executor.home() == home))
-}
-
-/// The place in the table of a runtime of this thread, if it is not gone.
-pub(super) fn number(home: HomeId) -> Option<u16> {
-    let current = with(|current| {
-        let executor = current.filter(|executor| executor.home() == home)?;
-        Some(executor.number())
-    });
-    current.or_else(|| find(home, |local| local.number))
+fn is_current(id: RuntimeId) -> bool {
+    with(|current| current.is_some_and(|executor| executor.id() == id))
 }
 
 /// Runs `call` inside a runtime of this thread, or as it is if that runtime is gone.
-pub(super) fn inside(home: HomeId, call: &mut dyn FnMut()) {
-    if is_current(home) {
-        return call();
-    }
-    match find(home, |local| local.runtime.upgrade()).flatten() {
-        Some(runtime) => runtime.enter_for(call),
+pub(super) fn run_in(id: Option<RuntimeId>, call: &mut dyn FnMut()) {
+    match id.filter(|&id| !is_current(id)).and_then(find) {
+        Some(runtime) => runtime.run_in(call),
         None => call(),
     }
 }

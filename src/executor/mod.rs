@@ -19,13 +19,11 @@ mod budget;
 pub(crate) mod join;
 pub(crate) mod local;
 mod queue;
-mod remote;
 mod task;
 mod waker;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::io;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,28 +33,24 @@ use slab::Slab;
 
 pub(crate) use self::budget::{Budget, DEFAULT as DEFAULT_BUDGET};
 use self::join::{Id, Identity, JoinHandle};
-use self::local::HomeId;
 use self::queue::Queue;
-use self::remote::{Lease, MAX_SLOTS, Remote};
 use self::task::{Payload, TaskRef};
-use self::waker::{Address, Generation};
-use crate::sync::is_mutant;
-use crate::sys::event_fd::EventFd;
+use crate::remote::{Generation, MAX_SLOTS, RegistryEntry, Remote, RuntimeId, WakeTarget};
 
 /// The slot of the future that `block_on` polls; tasks have the slots after it.
 const MAIN: u32 = 0;
 
 /// Runs the tasks of one thread in the order in which they became due.
 pub(crate) struct Executor {
-    home: HomeId,
-    remote: Lease,
+    id: RuntimeId,
+    remote: &'static Remote,
     state: RefCell<State>,
     budget: Budget,
     ids: Ids,
     main_is_due: Cell<bool>,
     is_closed: Cell<bool>,
     /// The task that is being polled.
-    running: Cell<Address>,
+    running: Cell<WakeTarget>,
     /// The running task was woken since its poll began.
     is_rewoken: Cell<bool>,
     /// The task whose future or output is being dropped.
@@ -91,21 +85,17 @@ struct Allowance {
 impl Slot {
     #[inline]
     fn generation(&self) -> Generation {
-        Generation::of(self.id)
+        Generation::new(self.id.0.get())
     }
 }
 
 impl Executor {
     /// Makes an executor without tasks.
-    ///
-    /// # Errors
-    ///
-    /// When too many runtimes are alive in this process, or were made in it.
-    pub(crate) fn new(budget_per_poll: u32) -> io::Result<Self> {
-        let remote = Lease::new()?;
+    pub(crate) fn new(entry: &RegistryEntry, budget_per_poll: u32) -> Self {
+        let remote = entry.remote();
         remote.reserve(MAIN);
-        Ok(Self {
-            home: HomeId::new()?,
+        Self {
+            id: entry.id(),
             remote,
             state: RefCell::new(State {
                 tasks: Slab::new(),
@@ -115,25 +105,16 @@ impl Executor {
             ids: Ids::default(),
             main_is_due: Cell::new(false),
             is_closed: Cell::new(false),
-            running: Cell::new(Address::NOBODY),
+            running: Cell::new(WakeTarget::NONE),
             is_rewoken: Cell::new(false),
             dropped: Cell::new(None),
             reserved: Cell::new(Remote::RESERVED_AT_ONCE),
-        })
-    }
-
-    /// Gives other threads the bell to ring when this one waits.
-    pub(crate) fn hang(&self, bell: EventFd) {
-        self.remote.hang(bell);
-    }
-
-    pub(crate) fn home(&self) -> HomeId {
-        self.home
+        }
     }
 
     #[inline]
-    pub(crate) fn number(&self) -> u16 {
-        self.remote.number()
+    pub(crate) fn id(&self) -> RuntimeId {
+        self.id
     }
 
     pub(crate) fn budget(&self) -> &Budget {
@@ -143,7 +124,7 @@ impl Executor {
     /// The task that is being polled or dropped; none in the main future.
     pub(crate) fn running(&self) -> Option<Id> {
         let polled = self.running.get();
-        if polled != Address::NOBODY {
+        if polled != WakeTarget::NONE {
             let state = self.state.borrow();
             return Some(state.tasks.get(key_of(polled.slot()))?.id);
         }
@@ -152,12 +133,12 @@ impl Executor {
 
     /// Whether a task is being polled.
     pub(crate) fn is_polling(&self) -> bool {
-        self.running.get() != Address::NOBODY
+        self.running.get() != WakeTarget::NONE
     }
 
     /// The waker of the main future: the same for all that one runtime ever runs.
     pub(crate) fn main_waker(&self) -> ManuallyDrop<Waker> {
-        Address::new(self.number(), MAIN, Generation::MAIN).waker()
+        waker::waker(WakeTarget::new(self.id.index(), MAIN, Generation::MAIN))
     }
 
     /// Adds a task, due at the end of the queue.
@@ -175,11 +156,11 @@ impl Executor {
         let (task, joinable) = task::new(future);
         if self.is_closed.get() {
             self.finish(&task, id, None);
-            let (slot, home) = (MAIN, HomeId::NONE);
-            return JoinHandle::new(joinable, Identity { id, slot, home });
+            let (slot, runtime) = (MAIN, None);
+            return JoinHandle::new(joinable, Identity { id, slot, runtime });
         }
-        let (slot, home) = (self.insert(task, id), self.home);
-        JoinHandle::new(joinable, Identity { id, slot, home })
+        let (slot, runtime) = (self.insert(task, id), Some(self.id));
+        JoinHandle::new(joinable, Identity { id, slot, runtime })
     }
 
     #[inline(always)]
@@ -213,24 +194,24 @@ impl Executor {
     }
 
     #[inline]
-    fn address(&self, slot: u32, generation: Generation) -> Address {
-        Address::new(self.number(), slot, generation)
+    fn target(&self, slot: u32, generation: Generation) -> WakeTarget {
+        WakeTarget::new(self.id.index(), slot, generation)
     }
 
     /// Makes a task of this executor due, unless it is due already or gone; the task that is being polled
     /// becomes due when its poll ends.
     #[inline]
-    fn wake(&self, address: Address) {
-        if address == self.running.get() {
+    fn wake(&self, target: WakeTarget) {
+        if target == self.running.get() {
             self.is_rewoken.set(true);
         } else {
-            self.wake_other(address);
+            self.wake_other(target);
         }
     }
 
-    fn wake_other(&self, address: Address) {
-        self.wake_slot(address.slot(), |tenant| {
-            tenant.generation() == address.generation()
+    fn wake_other(&self, target: WakeTarget) {
+        self.wake_slot(target.slot(), |tenant| {
+            tenant.generation() == target.generation()
         });
     }
 
@@ -259,16 +240,9 @@ impl Executor {
 
     /// Takes the wakes that other threads left; such a mark has no generation, so it may wake a later
     /// tenant of the slot without need.
-    #[inline]
     pub(crate) fn take_remote_wakes(&self) {
-        if is_mutant("the notification is taken back after the marks") {
-            self.remote.drain(|slot| self.wake_slot(slot, |_| true));
-            self.remote.take_notified();
-            return;
-        }
-        if self.remote.take_notified() {
-            self.remote.drain(|slot| self.wake_slot(slot, |_| true));
-        }
+        self.remote
+            .drain_woken(|slot| self.wake_slot(slot, |_| true));
     }
 
     /// Whether a tick would find something to do.
@@ -285,16 +259,6 @@ impl Executor {
             || self.main_is_due.get()
             || state.tasks.iter().any(is_due)
             || self.remote.has_lost_a_wake()
-    }
-
-    /// Announces that the thread is about to wait; false if another thread has left a wake.
-    pub(crate) fn park(&self) -> bool {
-        self.remote.park()
-    }
-
-    /// Announces that the thread is awake.
-    pub(crate) fn unpark(&self) {
-        self.remote.unpark();
     }
 
     /// Polls up to `polls` due tasks; ends early when none is due, when the tasks have consumed as much as
@@ -350,10 +314,10 @@ impl Executor {
     /// Polls a task that was due, or drops it if it was aborted.
     #[inline(always)]
     fn run(&self, slot: u32, task: &TaskRef, generation: Generation) {
-        let address = self.address(slot, generation);
-        self.running.set(address);
-        let is_done = task.is_aborted() || task.poll(&address.waker()).is_ready();
-        self.running.set(Address::NOBODY);
+        let target = self.target(slot, generation);
+        self.running.set(target);
+        let is_done = task.is_aborted() || task.poll(&waker::waker(target)).is_ready();
+        self.running.set(WakeTarget::NONE);
         let is_rewoken = self.is_rewoken.replace(false);
         if is_done || (is_rewoken && task.is_aborted()) {
             self.retire(slot, task);
@@ -374,12 +338,12 @@ impl Executor {
     /// future's.
     #[cold]
     fn fail_running(&self, payload: Payload) {
-        let address = self.running.replace(Address::NOBODY);
+        let target = self.running.replace(WakeTarget::NONE);
         self.is_rewoken.set(false);
-        if address == Address::NOBODY {
+        if target == WakeTarget::NONE {
             resume_unwind(payload);
         }
-        let key = key_of(address.slot());
+        let key = key_of(target.slot());
         let tenant = self.state.borrow_mut().tasks.remove(key);
         self.finish(&tenant.task, tenant.id, Some(payload));
     }

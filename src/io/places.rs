@@ -32,11 +32,11 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::reactor::Reactor;
-use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Source, Trigger};
+use crate::remote::{self, Message, RuntimeId};
 use crate::runtime::context;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, MutexGuard, array, is_mutant, shared};
+use crate::sync::{Mutex, MutexGuard, array, is_mutant, shared};
 
 /// How often a direction may be taken from a living reactor before the next one becomes a guest. (One is enough
 /// for those who look for errors.)
@@ -134,7 +134,7 @@ impl Places {
     #[inline]
     pub(super) fn find(&self, reactor: &Reactor, direction: Direction) -> Place {
         let word = self.word(direction).load(Ordering::Acquire);
-        if reactor_of(word) == reactor.number() {
+        if runtime_of(word) == Some(reactor.id()) {
             return Place::Here(key_of(word));
         }
         if word == DRAINED {
@@ -195,7 +195,7 @@ impl Places {
             reactor.watch(key, self.fd().as_fd(), direction.into(), self.trigger)?;
             return Ok(key);
         }
-        let Some(home) = home_of(word) else {
+        let Some(runtime) = alive(word) else {
             return self.own(reactor, direction);
         };
         let takeovers = match is_shared {
@@ -211,10 +211,10 @@ impl Places {
         } else {
             self.moves.store(takeovers + 1, Ordering::Relaxed);
         }
-        home.unwatch(fd.as_fd());
+        remote::unwatch(runtime, fd.as_fd());
         drop(shared);
         if !is_mutant("an owner is not told that it has lost a descriptor") {
-            home.leave(Letter::Release(key_of(word)));
+            remote::send(runtime, Message::ReleaseSource(key_of(word)));
         }
         Ok(key)
     }
@@ -254,7 +254,7 @@ impl Places {
             return Err(error);
         }
         let guests = &mut self.share(shared).guests;
-        guests.retain(|&guest| home_of(guest).is_some());
+        guests.retain(|&guest| alive(guest).is_some());
         guests.push(word_of(reactor, key));
         Ok(key)
     }
@@ -268,7 +268,7 @@ impl Places {
     /// Claims the entry that `reactor` has for the other direction, or else a new one.
     fn claim(&self, reactor: &Reactor, direction: Direction) -> io::Result<u32> {
         let other = self.word(direction.other()).load(Ordering::Acquire);
-        if reactor_of(other) == reactor.number() {
+        if runtime_of(other) == Some(reactor.id()) {
             let key = key_of(other);
             if reactor.with_source(key, Source::claim).is_some() {
                 return Ok(key);
@@ -330,7 +330,7 @@ fn find_guest(reactor: &Reactor, fd: &OwnedFd) -> Place {
 
 /// The key of `reactor`'s entry, if it owns the word's direction or is a guest.
 fn entry_of(reactor: &Reactor, word: u64, sharing: Option<&Sharing>) -> Option<u32> {
-    match reactor_of(word) == reactor.number() {
+    match runtime_of(word) == Some(reactor.id()) {
         true => Some(key_of(word)),
         false => guest(sharing, reactor),
     }
@@ -339,47 +339,44 @@ fn entry_of(reactor: &Reactor, word: u64, sharing: Option<&Sharing>) -> Option<u
 /// The key of `reactor`'s entry, if it is a guest.
 fn guest(sharing: Option<&Sharing>, reactor: &Reactor) -> Option<u32> {
     let mut guests = sharing?.guests.iter();
-    let word = guests.find(|&&word| reactor_of(word) == reactor.number())?;
+    let word = guests.find(|&&word| runtime_of(word) == Some(reactor.id()))?;
     Some(key_of(*word))
 }
 
-/// The home of the reactor that a word names, if that is alive.
-fn home_of(word: u64) -> Option<Arc<Home>> {
-    is_registered(word).then(|| Home::find(reactor_of(word)))?
+/// The runtime that a word names, if it is alive.
+fn alive(word: u64) -> Option<RuntimeId> {
+    runtime_of(word).filter(|&runtime| remote::is_alive(runtime))
 }
 
 /// Gives one entry back.
 fn release(current: Option<&Reactor>, word: u64, unwatch: Option<BorrowedFd<'_>>) {
-    if !is_registered(word) {
+    let Some(runtime) = runtime_of(word) else {
         return;
-    }
+    };
     if let Some(reactor) = current
-        && reactor.number() == reactor_of(word)
+        && reactor.id() == runtime
     {
         if let Some(fd) = unwatch {
             reactor.unwatch(fd);
         }
         reactor.release(key_of(word));
-    } else if let Some(home) = Home::find(reactor_of(word)) {
+    } else {
         if let Some(fd) = unwatch {
-            home.unwatch(fd);
+            remote::unwatch(runtime, fd);
         }
-        home.leave(Letter::Release(key_of(word)));
+        remote::send(runtime, Message::ReleaseSource(key_of(word)));
     }
 }
 
-fn is_registered(word: u64) -> bool {
-    word != NOWHERE && word != DRAINED
-}
-
-/// A reactor's number and one of its keys.
+/// A reactor's runtime and one of its keys.
 pub(super) fn word_of(reactor: &Reactor, key: u32) -> u64 {
-    u64::from(reactor.number()) << 32 | u64::from(key)
+    u64::from(reactor.id().to_bits()) << 32 | u64::from(key)
 }
 
+/// The runtime that a word names.
 #[inline]
-pub(super) fn reactor_of(word: u64) -> u32 {
-    u32::try_from(word >> 32).expect("32 bits are left")
+pub(super) fn runtime_of(word: u64) -> Option<RuntimeId> {
+    RuntimeId::from_bits(u32::try_from(word >> 32).expect("32 bits are left"))
 }
 
 #[inline]

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::places::{Place, Places, key_of, reactor_of, word_of};
+use super::places::{Place, Places, key_of, runtime_of, word_of};
 use crate::reactor::Reactor;
-use crate::reactor::home::{Home, Letter};
 use crate::reactor::source::{Direction, Directions, Ticket, Trigger, Waiter};
+use crate::remote::{self, Message};
 use crate::runtime::context;
 
 /// A nonblocking descriptor, registered with the reactor of the runtime that last waited for it.
@@ -432,14 +432,16 @@ fn cancel(direction: Direction, slot: &mut TicketSlot) {
     let Some((word, ticket)) = slot.take() else {
         return;
     };
+    let Some(runtime) = runtime_of(word) else {
+        return;
+    };
     context::with(|current| match current {
-        Some(current) if current.reactor.number() == reactor_of(word) => {
+        Some(current) if current.reactor.id() == runtime => {
             current.reactor.cancel_wait(key_of(word), direction, ticket);
         }
         _ => {
-            if let Some(home) = Home::find(reactor_of(word)) {
-                home.leave(Letter::CancelWait(key_of(word), direction, ticket));
-            }
+            let message = Message::CancelWait(key_of(word), direction, ticket.0);
+            remote::send(runtime, message);
         }
     });
 }

@@ -19,7 +19,6 @@
 //! (`executor`), any call of libc (`sys`).
 
 mod alarms;
-pub(crate) mod home;
 pub(crate) mod source;
 mod timers;
 #[cfg(test)]
@@ -35,19 +34,19 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::alarms::Alarm;
-use self::home::{Home, Letter};
 use self::source::{Direction, Directions, Dismissed, Round, Source, Ticket, Trigger, Waiter};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
+use crate::remote::{Message, RegistryEntry, Remote, RuntimeId};
 use crate::sync::Arc;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Flags, RawToken, Wait};
 use crate::sys::event_fd::EventFd;
 use crate::sys::timer_fd::TimerFd;
 
-/// The token of the bell: it only has to end the wait.
-const BELL: RawToken = RawToken(u64::MAX);
+/// The token of the notifier: it only has to end the wait.
+const NOTIFY_TOKEN: RawToken = RawToken(u64::MAX);
 /// The token of the timer descriptor.
 const ALARM: RawToken = RawToken(u64::MAX - 1);
 /// Stands for a timer descriptor that will not expire.
@@ -55,9 +54,9 @@ const UNARMED: u64 = u64::MAX;
 
 /// Waits for descriptors and deadlines on behalf of one runtime.
 pub(crate) struct Reactor {
-    home: Arc<Home>,
-    /// The home's, where the hot path need not follow a pointer.
-    number: u32,
+    id: RuntimeId,
+    remote: &'static Remote,
+    epoll: Arc<Epoll>,
     sources: RefCell<Slab<Source>>,
     next_generation: Cell<u32>,
     next_ticket: Cell<u64>,
@@ -88,21 +87,26 @@ enum Stage {
 }
 
 impl Reactor {
-    /// Makes a reactor whose wait `bell` interrupts and whose letters `waker` announces.
+    /// Makes a reactor whose wait other threads can end.
+    ///
+    /// # Errors
+    ///
+    /// Those of making the epoll instance, the timer descriptor and the eventfd, above all `EMFILE`.
     pub(crate) fn new(
+        entry: &RegistryEntry,
         max_events: usize,
         timer_slack: Duration,
-        bell: &EventFd,
-        waker: Waker,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
+        let notifier = EventFd::new()?;
+        let epoll = Arc::new(Epoll::new()?);
         let timer_fd = TimerFd::new()?;
-        epoll.add(bell.as_fd(), Flags::IN.union(Flags::ET), BELL)?;
+        epoll.add(notifier.as_fd(), Flags::IN.union(Flags::ET), NOTIFY_TOKEN)?;
         epoll.add(timer_fd.as_fd(), Flags::IN.union(Flags::ET), ALARM)?;
-        let home = Home::open(epoll, waker)?;
+        entry.remote().set_notifier(notifier, Arc::clone(&epoll));
         Ok(Self {
-            number: home.number(),
-            home,
+            id: entry.id(),
+            remote: entry.remote(),
+            epoll,
             sources: RefCell::default(),
             next_generation: Cell::new(0),
             next_ticket: Cell::new(0),
@@ -118,16 +122,16 @@ impl Reactor {
         })
     }
 
-    /// Names this reactor among all that ever were in this process.
+    /// The runtime's id.
     #[inline]
-    pub(crate) fn number(&self) -> u32 {
-        self.number
+    pub(crate) fn id(&self) -> RuntimeId {
+        self.id
     }
 
     /// Whether it is that of the process which this one was forked from; then it must not be turned.
     #[inline]
     pub(crate) fn is_foreign(&self) -> bool {
-        self.home.epoll.is_foreign()
+        self.epoll.is_foreign()
     }
 
     /// Takes kernel events, waiting for one if `wait` says so, then wakes the tasks they concern.
@@ -173,11 +177,11 @@ impl Reactor {
             self.round.set(self.round.get() + 1);
         }
         let mut events = self.events.borrow_mut();
-        self.home.epoll.wait(&mut events, wait)?;
+        self.epoll.wait(&mut events, wait)?;
         let mut sources = self.sources.borrow_mut();
         for (token, flags) in events.iter() {
             match token {
-                BELL => {}
+                NOTIFY_TOKEN => {}
                 ALARM => self.armed.set(UNARMED),
                 _ => {
                     if let Some(source) = named(&mut sources, token) {
@@ -204,10 +208,10 @@ impl Reactor {
 
     /// Silences a level-triggered source for which nobody waits: its event would end the next wait as well.
     fn mute(&self, source: &mut Source, token: RawToken) {
-        // A letter may say that the descriptor is closed, and its number another's.
-        if !self.home.has_letters()
+        // A message may say that the descriptor is closed, and its number another's.
+        if !self.remote.has_messages()
             && let Some((fd, interest)) = source.mute()
-            && !self.home.epoll.modify_if_there(fd, interest, token)
+            && !self.epoll.modify_if_there(fd, interest, token)
         {
             // If it is there, its next event tries again.
             source.unmute();
@@ -217,25 +221,19 @@ impl Reactor {
     /// Does what other threads have asked for since the last time.
     ///
     /// The caller does this before it decides whether to wait: the drop of a waker may make tasks due.
-    #[inline]
-    pub(crate) fn read_letters(&self) {
-        if self.home.has_letters() {
-            self.read_letters_now();
-        }
-    }
-
     #[cold]
-    fn read_letters_now(&self) {
+    pub(crate) fn take_messages(&self) {
         let mut woken = Vec::new();
-        for letter in self.home.read() {
-            match letter {
-                Letter::Release(key) => self.displace(key, &mut woken),
-                Letter::CancelWait(key, direction, ticket) => {
-                    self.cancel_wait(key, direction, ticket);
+        for message in self.remote.drain_inbox() {
+            match message {
+                Message::ReleaseSource(key) => self.on_deregistered(key, &mut woken),
+                Message::CancelWait(key, direction, ticket) => {
+                    self.cancel_wait(key, direction, Ticket(ticket));
                 }
-                Letter::ReleaseTimer(key) => self.remove_timer(key),
-                Letter::WakeTimer(key) => {
-                    if let Some(Alarm::Wake(waker)) = self.timers.borrow_mut().remove(key) {
+                Message::ReleaseTimer(key) => self.remove_timer(TimerKey(key)),
+                Message::WakeTimer(key) => {
+                    let removed = self.timers.borrow_mut().remove(TimerKey(key));
+                    if let Some(Alarm::Wake(waker)) = removed {
                         woken.push(waker);
                     }
                 }
@@ -253,7 +251,7 @@ impl Reactor {
     pub(crate) fn close(&self) {
         self.stage.set(Stage::Closed);
         let mut woken = self.woken.take();
-        self.home.close();
+        self.remote.close_inbox();
         for (_, mut source) in std::mem::take(&mut *self.sources.borrow_mut()) {
             source.take_waiters(&mut woken);
         }
@@ -286,7 +284,8 @@ impl Reactor {
 
     /// Stops watching a descriptor that goes on living elsewhere.
     pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
-        self.home.unwatch(fd);
+        // It may not be watched at all: then there is nothing to stop.
+        let _ = self.epoll.delete(fd);
     }
 
     /// Takes one claim on a source back, and frees its entry with the last one; its waiters are forgotten.
@@ -306,7 +305,7 @@ impl Reactor {
     }
 
     /// Takes one claim back of a source that another thread has taken out of the epoll set.
-    fn displace(&self, key: u32, woken: &mut Vec<Waker>) {
+    fn on_deregistered(&self, key: u32, woken: &mut Vec<Waker>) {
         let mut sources = self.sources.borrow_mut();
         if let Some(source) = sources.get_mut(key as usize) {
             source.forget_watched(woken);
@@ -356,9 +355,9 @@ impl Reactor {
         let token = token(key, source);
         let interest = source.watch(before.union(directions));
         let result = if before == Directions::default() {
-            self.home.epoll.add(fd, interest, token)
+            self.epoll.add(fd, interest, token)
         } else {
-            self.home.epoll.modify(fd, interest, token)
+            self.epoll.modify(fd, interest, token)
         };
         if result.is_err() {
             if was_muted {
@@ -430,7 +429,7 @@ impl Reactor {
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
-            .field("number", &self.number())
+            .field("id", &self.id)
             .field("sources", &self.sources.borrow().len())
             .field("timers", &self.timers.borrow().len())
             .finish_non_exhaustive()

@@ -127,7 +127,7 @@ impl Builder {
     ///
     /// Three descriptors are opened (epoll, eventfd, timerfd): those of `epoll_create1(2)`,
     /// `eventfd(2)` and `timerfd_create(2)`, above all `EMFILE`. `QuotaExceeded` when 4,095 runtimes
-    /// are alive in this process, or 2^32 - 2 were made in it. `InvalidInput` when the thread name contains a NUL.
+    /// are alive in this process, or 2^31 were made in it. `InvalidInput` when the thread name contains a NUL.
     pub fn build(&mut self) -> io::Result<Runtime> {
         if let Some(name) = &self.thread_name {
             sys::thread::set_name(&CString::new(name.as_str())?)?;

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use crate::executor::Executor;
 use crate::executor::local::{self, Enter};
 use crate::reactor::Reactor;
+use crate::remote::RegistryEntry;
 use crate::sync::per_thread;
 use crate::sys::scoped::Scoped;
 
@@ -28,6 +29,7 @@ per_thread! {
 pub(crate) struct Context {
     pub(crate) executor: Executor,
     pub(crate) reactor: Reactor,
+    pub(super) entry: RegistryEntry,
 }
 
 impl Context {
@@ -94,7 +96,7 @@ pub(crate) fn refuse_nesting(caller: &Location<'_>) {
 }
 
 impl Enter for Context {
-    fn enter_for(&self, call: &mut dyn FnMut()) {
+    fn run_in(&self, call: &mut dyn FnMut()) {
         if !self.executor.is_polling() {
             self.executor.budget().refill();
         }
@@ -103,13 +105,13 @@ impl Enter for Context {
 }
 
 /// Lets this thread find the runtime again, for destructors that run outside of it.
-pub(crate) fn remember(context: &Rc<Context>) {
-    local::remember(&context.executor, context);
+pub(crate) fn register(context: &Rc<Context>) {
+    local::register(&context.executor, context);
 }
 
-/// Forgets what [`remember`] was told.
-pub(crate) fn forget(context: &Context) {
-    local::forget(&context.executor);
+/// Undoes [`register`].
+pub(crate) fn unregister(context: &Context) {
+    local::unregister(&context.executor);
 }
 
 /// Calls `call` with the current runtime, if there is one.

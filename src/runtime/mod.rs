@@ -24,8 +24,9 @@ use self::context::Context;
 use crate::executor::Executor;
 use crate::executor::join::JoinHandle;
 use crate::reactor::Reactor;
+use crate::remote::{RegistryEntry, Remote};
+use crate::sync::is_mutant;
 use crate::sys::epoll::Wait;
-use crate::sys::event_fd::EventFd;
 
 /// A single-threaded runtime: an executor, a reactor and timers.
 ///
@@ -71,13 +72,13 @@ impl Runtime {
     }
 
     fn with(builder: &Builder) -> io::Result<Self> {
-        let executor = Executor::new(builder.budget)?;
-        let bell = EventFd::new()?;
-        let waker = (*executor.main_waker()).clone();
-        let reactor = Reactor::new(builder.max_events, builder.timer_slack, &bell, waker)?;
-        executor.hang(bell);
-        let context = Rc::new(Context { executor, reactor });
-        context::remember(&context);
+        let entry = RegistryEntry::new()?;
+        let context = Rc::new(Context {
+            executor: Executor::new(&entry, builder.budget),
+            reactor: Reactor::new(&entry, builder.max_events, builder.timer_slack)?,
+            entry,
+        });
+        context::register(&context);
         Ok(Self {
             context,
             event_interval: builder.event_interval,
@@ -119,8 +120,7 @@ impl Runtime {
         let mut output = None;
         executor.wake_main();
         loop {
-            executor.take_remote_wakes();
-            self.context.reactor.read_letters();
+            self.take_notified();
             executor.tick(self.event_interval, || {
                 let mut cx = std::task::Context::from_waker(&waker);
                 if let Poll::Ready(value) = main.as_mut().poll(&mut cx) {
@@ -135,18 +135,41 @@ impl Runtime {
         }
     }
 
+    /// Takes the wakes and messages of other threads, if there were any since the last time.
+    #[inline]
+    fn take_notified(&self) {
+        let Context {
+            executor,
+            reactor,
+            entry,
+        } = &*self.context;
+        let is_late = is_mutant("the notification is taken back after the marks");
+        if is_late || entry.remote().take_notified() {
+            executor.take_remote_wakes();
+            reactor.take_messages();
+        }
+        if is_late {
+            entry.remote().take_notified();
+        }
+    }
+
     /// Turns the reactor; waits there if there is nothing else to do.
     fn turn(&self) {
-        struct Parked<'a>(&'a Executor);
+        struct Parked<'a>(&'a Remote);
         impl Drop for Parked<'_> {
             fn drop(&mut self) {
                 self.0.unpark();
             }
         }
         self.context.refuse_foreign();
-        let Context { executor, reactor } = &*self.context;
-        let result = if !executor.has_due() && executor.park() {
-            let _parked = Parked(executor);
+        let Context {
+            executor,
+            reactor,
+            entry,
+        } = &*self.context;
+        let remote = entry.remote();
+        let result = if !executor.has_due() && remote.park() {
+            let _parked = Parked(remote);
             #[cfg(debug_assertions)]
             assert!(
                 !executor.has_lost_a_wake(),
@@ -154,8 +177,10 @@ impl Runtime {
             );
             reactor.turn(Wait::Forever)
         } else {
-            // A timer that was dropped elsewhere is not to fire first.
-            reactor.read_letters();
+            if remote.has_messages() {
+                // A timer that was dropped elsewhere is not to fire first.
+                reactor.take_messages();
+            }
             reactor.turn(Wait::Never)
         };
         if let Err(error) = result {
@@ -166,7 +191,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        context::forget(&self.context);
+        context::unregister(&self.context);
         self.context.enter(|| {
             self.context.reactor.refuse();
             self.context.executor.close();

@@ -12,7 +12,6 @@
 pub mod mutants;
 #[cfg(any(runtime_loom, runtime_tsan))]
 mod once;
-mod serial;
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -30,7 +29,6 @@ pub(crate) use std::sync::atomic;
 
 #[cfg(any(runtime_loom, runtime_tsan))]
 pub(crate) use self::once::OnceLock;
-pub(crate) use self::serial::Serial;
 
 #[cfg(runtime_loom)]
 use loom::sync as raw;

@@ -1,4 +1,4 @@
-//! An eventfd, the bell that other threads ring (`eventfd(2)`).
+//! An eventfd, by which other threads end a wait in epoll (`eventfd(2)`).
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -28,9 +28,9 @@ impl EventFd {
 
     /// Makes the descriptor readable anew.
     ///
-    /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 rings do not happen. In a
+    /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 writes do not happen. In a
     /// child of the process that made it nothing happens: whom it would wake lives in the parent.
-    pub(crate) fn ring(&self) -> io::Result<()> {
+    pub(crate) fn notify(&self) -> io::Result<()> {
         if !self.maker.is_current() {
             return Ok(());
         }

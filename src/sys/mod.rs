@@ -12,6 +12,7 @@
 #![expect(unsafe_code, reason = "system calls are foreign functions")]
 
 pub(crate) mod clock;
+pub(crate) mod direction;
 pub(crate) mod epoll;
 pub(crate) mod event_fd;
 pub(crate) mod fork;

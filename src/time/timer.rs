@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::Instant;
-use crate::reactor::home::{Home, Letter};
 use crate::reactor::{Reactor, TimerKey};
+use crate::remote::{self, Message, RuntimeId};
 use crate::runtime::context;
 
 /// Waits until a time has passed.
@@ -75,10 +75,10 @@ pub struct Timer {
     registration: Option<Registration>,
 }
 
-/// Which entry of which reactor.
+/// Which entry of which runtime's reactor.
 #[derive(Clone, Copy)]
 struct Registration {
-    reactor: u32,
+    runtime: RuntimeId,
     key: TimerKey,
 }
 
@@ -115,14 +115,14 @@ impl Timer {
         };
         let is_moved = context::with(|current| {
             current.is_some_and(|current| {
-                registration.reactor == current.reactor.number()
+                registration.runtime == current.reactor.id()
                     && current
                         .reactor
                         .reset_timer(registration.key, deadline.nanos())
             })
         });
         if !is_moved {
-            self.deregister_as(Letter::WakeTimer);
+            self.deregister_as(Message::WakeTimer);
         }
     }
 
@@ -150,7 +150,7 @@ impl Timer {
 
     fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
         if let Some(registration) = self.registration {
-            if registration.reactor == reactor.number() {
+            if registration.runtime == reactor.id() {
                 if !self.is_elapsed() {
                     reactor.renew_timer(registration.key, cx.waker());
                     return Poll::Pending;
@@ -164,7 +164,7 @@ impl Timer {
             return Poll::Ready(());
         }
         self.registration = Some(Registration {
-            reactor: reactor.number(),
+            runtime: reactor.id(),
             key: reactor.insert_timer(self.deadline.nanos(), cx.waker()),
         });
         Poll::Pending
@@ -172,22 +172,18 @@ impl Timer {
 
     /// Gives the entry back, wherever it is.
     fn deregister(&mut self) {
-        self.deregister_as(Letter::ReleaseTimer);
+        self.deregister_as(Message::ReleaseTimer);
     }
 
-    fn deregister_as(&mut self, letter: impl FnOnce(TimerKey) -> Letter) {
-        let Some(Registration { reactor, key }) = self.registration.take() else {
+    fn deregister_as(&mut self, message: impl FnOnce(u32) -> Message) {
+        let Some(Registration { runtime, key }) = self.registration.take() else {
             return;
         };
         context::with(|current| match current {
-            Some(current) if current.reactor.number() == reactor => {
+            Some(current) if current.reactor.id() == runtime => {
                 current.reactor.remove_timer(key);
             }
-            _ => {
-                if let Some(home) = Home::find(reactor) {
-                    home.leave(letter(key));
-                }
-            }
+            _ => remote::send(runtime, message(key.0)),
         });
     }
 }

@@ -4,13 +4,14 @@
 //!
 //! # Invariants
 //!
-//! 1. The pointer is null, or odd and the address of a task of ours, or from `Box::into_raw` and owned here.
+//! 1. The pointer is null, or odd and the target of a waker of ours, or from `Box::into_raw` and owned here.
 
 use std::cell::Cell;
 use std::ptr;
 use std::task::Waker;
 
-use crate::executor::waker::Address;
+use crate::executor::waker;
+use crate::remote::WakeTarget;
 
 /// A waker, or none.
 pub(super) struct Joiner(Cell<*mut Waker>);
@@ -24,8 +25,8 @@ impl Joiner {
     #[inline]
     pub(super) fn set(&self, waker: Waker) {
         debug_assert!(self.0.get().is_null(), "the earlier one was taken out");
-        self.0.set(match Address::of(&waker) {
-            Some(address) => ptr::without_provenance_mut(address.odd()),
+        self.0.set(match waker::target_of(&waker) {
+            Some(target) => ptr::without_provenance_mut(target.to_tagged().get()),
             None => Box::into_raw(Box::new(waker)),
         });
     }
@@ -34,8 +35,8 @@ impl Joiner {
     #[inline]
     pub(super) fn take(&self) -> Option<Waker> {
         let pointer = self.0.replace(ptr::null_mut());
-        if let Some(address) = Address::from_odd(pointer.addr()) {
-            return Some(address.to_waker());
+        if let Some(target) = WakeTarget::from_tagged(pointer.addr()) {
+            return Some(waker::to_waker(target));
         }
         if pointer.is_null() {
             return None;
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn a_waker_of_ours_comes_out_as_it_went_in() {
         for word in [0, 1, usize::MAX >> 1] {
-            let waker = Address::from_odd(word << 1 | 1).map(Address::to_waker);
+            let waker = WakeTarget::from_tagged(word << 1 | 1).map(waker::to_waker);
             let waker = waker.expect("the word is odd");
             let joiner = Joiner::none();
             joiner.set(waker.clone());

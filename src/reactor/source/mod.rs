@@ -14,7 +14,6 @@
 //!    the loop from waiting.
 //! 5. No waker is cloned, woken or dropped here while it could re-enter: they go in and out by value.
 
-mod direction;
 mod level;
 #[cfg(test)]
 mod oracle;
@@ -23,12 +22,12 @@ mod waiters;
 use std::os::fd::RawFd;
 use std::task::Waker;
 
-pub(crate) use self::direction::{Direction, Directions};
 use self::level::Level;
 pub(crate) use self::level::Trigger;
 use self::waiters::Line;
 pub(crate) use self::waiters::{Dismissed, Round, Ticket, Waiter};
 
+pub(crate) use crate::sys::direction::{Direction, Directions};
 use crate::sys::epoll::Flags;
 
 /// A registered descriptor.

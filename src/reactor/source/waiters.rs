@@ -30,7 +30,7 @@ pub(crate) struct Round(pub(in crate::reactor) u64);
 
 /// Names one wait among all of a reactor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(pub(in crate::reactor) u64);
+pub(crate) struct Ticket(pub(crate) u64);
 
 /// How many untracked waiters may gather before all are woken to find out who still waits.
 const FIRST_LIMIT: usize = 32;

@@ -1,6 +1,6 @@
 //! Which way bytes flow: one direction, or a set of them.
 
-use crate::sys::epoll::Flags;
+use super::epoll::Flags;
 
 /// Which way bytes flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Direction {
     }
 
     /// What epoll must watch for.
-    pub(super) fn interest(self) -> Flags {
+    pub(crate) fn interest(self) -> Flags {
         match self {
             Self::Read => Flags::IN.union(Flags::PRI).union(Flags::RDHUP),
             Self::Write => Flags::OUT,

@@ -13,7 +13,10 @@ use std::os::fd::AsFd;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{BLOCK_BITS, FANOUT, MAX_SLOTS, PAGE_BITS, Remote};
+use super::Remote;
+use super::wake_set::{BLOCK_BITS, FANOUT, MAX_SLOTS, PAGE_BITS};
+use crate::sync::Arc;
+use crate::sys::epoll::Epoll;
 use crate::sys::event_fd::EventFd;
 
 proptest! {
@@ -25,14 +28,14 @@ proptest! {
 
     #[test]
     fn the_tree_agrees_with_a_set_and_two_flags(steps in vec(step(), 0..60)) {
-        let bell = EventFd::new().expect("there are descriptors left");
-        let ear = bell.as_fd().try_clone_to_owned();
-        let mut ear = File::from(ear.expect("there are descriptors left"));
+        let notifier = EventFd::new().expect("there are descriptors left");
+        let counter = notifier.as_fd().try_clone_to_owned();
+        let mut counter = File::from(counter.expect("there are descriptors left"));
         let (remote, mut model) = (Remote::default(), Model::default());
-        remote.hang(bell);
+        remote.set_notifier(notifier, Arc::new(Epoll::new().expect("there are descriptors left")));
         for step in steps {
             take(step, &remote, &mut model);
-            assert_eq!(rings(&mut ear), mem::take(&mut model.rings));
+            assert_eq!(notifications(&mut counter), mem::take(&mut model.notifications));
         }
         take(Step::TakeNotified, &remote, &mut model);
         take(Step::Drain, &remote, &mut model);
@@ -59,7 +62,7 @@ struct Model {
     marked: BTreeSet<u32>,
     is_notified: bool,
     is_parked: bool,
-    rings: u64,
+    notifications: u64,
 }
 
 impl Model {
@@ -70,7 +73,7 @@ impl Model {
     fn wake(&mut self, slot: u32) {
         if self.has_room(slot) && self.marked.insert(slot) {
             let is_first = !mem::replace(&mut self.is_notified, true);
-            self.rings += u64::from(is_first && self.is_parked);
+            self.notifications += u64::from(is_first && self.is_parked);
         }
     }
 
@@ -113,7 +116,7 @@ fn drain_and_wake(slots: &[u32], remote: &Remote, model: &mut Model) {
     remote.take_notified();
     let mut waiting = mem::take(&mut model.marked);
     let mut slots = slots.iter().filter(|&&slot| model.has_room(slot));
-    remote.drain(|slot| {
+    remote.drain_woken(|slot| {
         waiting.remove(&slot);
         if let Some(&next) = slots.next() {
             remote.wake(next);
@@ -125,9 +128,9 @@ fn drain_and_wake(slots: &[u32], remote: &Remote, model: &mut Model) {
         is_notified || waiting.is_empty(),
         "the owner may wait and {waiting:?} are marked"
     );
-    model.rings += u64::from(is_notified && model.is_parked);
+    model.notifications += u64::from(is_notified && model.is_parked);
     model.is_notified = false;
-    remote.drain(|slot| {
+    remote.drain_woken(|slot| {
         waiting.remove(&slot);
     });
     assert!(waiting.is_empty(), "{waiting:?} were lost");
@@ -135,14 +138,14 @@ fn drain_and_wake(slots: &[u32], remote: &Remote, model: &mut Model) {
 
 fn drained(remote: &Remote) -> Vec<u32> {
     let mut slots = Vec::new();
-    remote.drain(|slot| slots.push(slot));
+    remote.drain_woken(|slot| slots.push(slot));
     slots
 }
 
-/// How often a bell was rung since the last look.
-fn rings(bell: &mut File) -> u64 {
+/// How often an owner was notified since the last look.
+fn notifications(notifier: &mut File) -> u64 {
     let mut count = [0; 8];
-    match bell.read_exact(&mut count) {
+    match notifier.read_exact(&mut count) {
         Ok(()) => u64::from_ne_bytes(count),
         Err(error) => {
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

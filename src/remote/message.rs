@@ -1,0 +1,16 @@
+//! What another thread asks of a runtime: numbers only, so nothing foreign is dropped with a message.
+
+use crate::sys::direction::Direction;
+
+/// A message to a runtime. Sources and timers are named by their keys in its reactor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// The socket is gone, or has left this runtime: free its entry, and wake whoever waits.
+    ReleaseSource(u32),
+    /// The wait with this ticket has ended.
+    CancelWait(u32, Direction, u64),
+    /// The timer is gone, or has moved: free its entry.
+    ReleaseTimer(u32),
+    /// The timer has another deadline: free its entry and wake whoever waits, to poll it again.
+    WakeTimer(u32),
+}

@@ -1,0 +1,104 @@
+//! What a waker of ours wakes: a task of a runtime, packed into one word.
+//!
+//! Made by `executor`; kept by `executor` and `reactor` in place of a `Waker`.
+
+use std::num::NonZeroUsize;
+
+use super::id::MAX_RUNTIMES;
+use super::wake_set::MAX_SLOTS;
+
+const SLOT_BITS: u32 = 24;
+const GENERATION_BITS: u32 = 27;
+const RUNTIME_SHIFT: u32 = SLOT_BITS + GENERATION_BITS;
+
+const _: () = assert!(MAX_SLOTS <= 1 << SLOT_BITS);
+/// The top bit is left over, see [`WakeTarget::to_tagged`].
+const _: () = assert!(MAX_RUNTIMES < 1 << (usize::BITS - 1 - RUNTIME_SHIFT));
+
+/// Which task of which runtime, in one word: registry index, generation, slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WakeTarget(usize);
+
+impl WakeTarget {
+    /// No task: the registry has no such index.
+    pub(crate) const NONE: Self = Self(usize::MAX);
+
+    /// The task in `slot`; a later task of the slot has another generation.
+    #[inline]
+    pub(crate) fn new(runtime_index: u16, slot: u32, generation: Generation) -> Self {
+        Self(
+            usize::from(runtime_index) << RUNTIME_SHIFT
+                | (generation.0 as usize) << SLOT_BITS
+                | slot as usize,
+        )
+    }
+
+    /// The target that [`WakeTarget::to_bits`] gave.
+    #[inline]
+    pub(crate) fn from_bits(bits: usize) -> Self {
+        Self(bits)
+    }
+
+    #[inline]
+    pub(crate) fn to_bits(self) -> usize {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) fn runtime_index(self) -> u16 {
+        low_u16(self.0 >> RUNTIME_SHIFT)
+    }
+
+    #[inline]
+    pub(crate) fn slot(self) -> u32 {
+        low_bits(self.0, SLOT_BITS)
+    }
+
+    #[inline]
+    pub(crate) fn generation(self) -> Generation {
+        Generation(low_bits(self.0 >> SLOT_BITS, GENERATION_BITS))
+    }
+
+    /// The target as an odd number, which no aligned pointer is.
+    #[inline]
+    pub(crate) fn to_tagged(self) -> NonZeroUsize {
+        NonZeroUsize::MIN | (self.0 << 1)
+    }
+
+    /// Undoes [`WakeTarget::to_tagged`]; `None` for an even number.
+    #[inline]
+    pub(crate) fn from_tagged(word: usize) -> Option<Self> {
+        (word & 1 == 1).then_some(Self(word >> 1))
+    }
+}
+
+/// Tells the tasks of a slot apart: 27 bits of a number that differs from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u32);
+
+impl Generation {
+    /// The main future's.
+    pub(crate) const MAIN: Self = Self(0);
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "`usize` has 64 bits, or the crate does not compile"
+    )]
+    #[inline]
+    pub(crate) fn new(number: u64) -> Self {
+        Self(low_bits(number as usize, GENERATION_BITS))
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the rest is masked away")]
+const fn low_bits(word: usize, bits: u32) -> u32 {
+    (word & ((1 << bits) - 1)) as u32
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a registry index has 12 bits"
+)]
+const fn low_u16(word: usize) -> u16 {
+    word as u16
+}
