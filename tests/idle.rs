@@ -10,6 +10,7 @@ use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::mpsc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -227,6 +228,67 @@ fn connections_that_nobody_accepts_let_a_runtime_sleep_and_wait_for_who_does() {
                 wake.send_blocking(()).unwrap();
             }
             runtime.join().unwrap();
+        });
+    });
+}
+
+/// Begins to wait for a connection that does not come, by a ticket and without, and gives up.
+async fn wait_for_nothing(listener: &TcpListener) {
+    assert!(poll!(pin!(listener.accept())).is_pending());
+    poll_fn(|cx| {
+        assert!(listener.poll_accept(cx).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[test]
+fn connections_that_nobody_accepts_let_two_runtimes_sleep_that_share_the_listener() {
+    within(LIMIT, || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = &TcpListener::from_std(listener).unwrap();
+        thread::scope(|scope| {
+            let mut runtimes = Vec::new();
+            for _ in 0..2 {
+                let (ready, is_ready) = mpsc::channel();
+                let (wake, wakes) = async_channel::unbounded::<()>();
+                scope.spawn(move || {
+                    runtime::block_on(async move {
+                        for _ in 0..3 {
+                            wait_for_nothing(listener).await;
+                            ready.send(this_thread()).unwrap();
+                            wakes.recv().await.unwrap();
+                        }
+                    });
+                });
+                runtimes.push((is_ready, wake));
+            }
+            for _ in 0..3 {
+                let threads = runtimes
+                    .iter()
+                    .map(|(is_ready, _)| is_ready.recv().unwrap());
+                let threads = Vec::from_iter(threads);
+                let parked = || Vec::from_iter(threads.iter().map(|at| wait_until_parked(at)));
+                let mut clients = Vec::new();
+                for _ in 0..5 {
+                    parked();
+                    clients.push(std::net::TcpStream::connect(address).unwrap());
+                }
+                let before = parked();
+                for _ in 0..1000 {
+                    let now = threads.iter().map(|at| park(at).expect("it stays asleep"));
+                    assert_eq!(Vec::from_iter(now), before, "they sleep the same sleep");
+                }
+                // A third takes them, so that both find nothing again.
+                for _ in clients {
+                    runtime::block_on(async { drop(listener.accept().await.unwrap()) });
+                }
+                parked();
+                for (_, wake) in &runtimes {
+                    wake.send_blocking(()).unwrap();
+                }
+            }
         });
     });
 }

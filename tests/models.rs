@@ -266,7 +266,7 @@ fn who_waits_for_sockets_that_move_to_another_thread_is_woken() {
             expect_no_entries(&runtime);
         },
         &[
-            "an owner is not told that it has lost a descriptor",
+            "a runtime is not told that a descriptor is gone",
             "the flag of messages is only read",
             "the flag of messages is cleared after they were taken",
         ],
@@ -303,7 +303,7 @@ fn of_two_connections_each_of_two_runtimes_accepts_one() {
             let _clients = Runtime::new().unwrap().block_on(accept_one(&ours, 2));
             other.join().unwrap();
         },
-        &["a guest does not watch"],
+        &["who waits is not watched"],
     );
 }
 
@@ -329,6 +329,6 @@ fn runtimes_that_race_for_a_listener_leave_no_entry() {
             other.join().unwrap();
             expect_no_entries(&runtime);
         },
-        &["an owner is looked up before the lock is taken"],
+        &["a word is replaced whatever it is by now"],
     );
 }

@@ -3,23 +3,24 @@
 mod common;
 
 use std::future::poll_fn;
-use std::io::Write;
+use std::io::{self, Read as _, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
 use common::parked::{this_thread, wait_until_parked};
-use common::sockets::sources;
+use common::sockets::{fill, narrow_pair, sources};
 use common::{LIMIT, anywhere, pair_with_std, within};
 use futures::channel::oneshot;
 use futures::poll;
 use runtime::Runtime;
-use runtime::io::{AsyncRead, AsyncReadExt, Interest};
+use runtime::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use runtime::net::{TcpListener, TcpStream};
 
 fn listener() -> (Arc<TcpListener>, SocketAddr) {
@@ -218,5 +219,307 @@ fn a_runtime_that_waited_for_a_listener_once_sleeps_while_another_accepts() {
             end.send(()).unwrap();
             other.join().unwrap();
         });
+    });
+}
+
+/// More than fit into 16 bits.
+const TAKEOVERS: usize = 65_600;
+
+/// Lets a runtime read its messages; returns how many sources it has.
+fn sources_left(runtime: &Runtime) -> usize {
+    for _ in 0..2 {
+        runtime.block_on(async {});
+    }
+    sources(runtime)
+}
+
+/// A stream that two runtimes share, and the other end.
+struct Shared {
+    stream: TcpStream,
+    peer: StdStream,
+    /// A byte was sent that was not read.
+    has_byte: bool,
+}
+
+impl Shared {
+    /// Moves a byte, if the runtime knows nothing that speaks against it, and begins to wait for the next one.
+    fn read_and_wait(&mut self) {
+        if !self.has_byte {
+            self.peer.write_all(b".").unwrap();
+            self.has_byte = true;
+        }
+        if self.stream.try_read(&mut [0]).is_ok() {
+            self.has_byte = false;
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(&mut cx, &mut [0]) {
+            assert_eq!(read.unwrap(), 1);
+            self.has_byte = false;
+        }
+    }
+}
+
+#[test]
+fn two_runtimes_take_a_stream_from_each_other_more_often_than_sixteen_bits_count() {
+    within(3 * LIMIT, || {
+        let (peer, stream) = runtime::block_on(pair_with_std());
+        peer.set_nodelay(true).unwrap();
+        let sink = peer.try_clone().unwrap();
+        let mut shared = Shared {
+            stream,
+            peer,
+            has_byte: false,
+        };
+        let runtimes = [Runtime::new().unwrap(), Runtime::new().unwrap()];
+        runtimes[0].block_on(async {
+            // This one waits for writing all the time.
+            fill(&shared.stream);
+            let mut cx = Context::from_waker(Waker::noop());
+            let write = Pin::new(&mut shared.stream).poll_write(&mut cx, b".");
+            assert!(write.is_pending());
+        });
+        for _ in 0..TAKEOVERS {
+            for runtime in &runtimes {
+                runtime.block_on(async { shared.read_and_wait() });
+            }
+        }
+        let Shared {
+            mut stream,
+            has_byte,
+            ..
+        } = shared;
+        let sink = thread::spawn(move || io::copy(&mut &sink, &mut io::sink()).unwrap());
+        runtimes[0].block_on(async {
+            if has_byte {
+                // Else closing would reset the connection.
+                stream.read_exact(&mut [0]).await.unwrap();
+            }
+            stream.write_all(&vec![7; 16 << 20]).await.unwrap();
+        });
+        drop(stream);
+        assert!(sink.join().unwrap() > 16 << 20);
+        for runtime in &runtimes {
+            assert_eq!(sources_left(runtime), 0);
+        }
+    });
+}
+
+#[test]
+fn two_runtimes_wait_for_a_listener_in_turn_more_often_than_sixteen_bits_count() {
+    within(3 * LIMIT, || {
+        let (listener, address) = listener();
+        // On one thread, where each reads its messages between two waits.
+        let runtimes = [Runtime::new().unwrap(), Runtime::new().unwrap()];
+        for _ in 0..TAKEOVERS {
+            for runtime in &runtimes {
+                wait_once(runtime, &listener);
+            }
+        }
+        for runtime in &runtimes {
+            assert!(sources(runtime) <= 1);
+            let _client = StdStream::connect(address).unwrap();
+            runtime.block_on(async { drop(listener.accept().await.unwrap()) });
+        }
+        drop(listener);
+        for runtime in &runtimes {
+            assert_eq!(sources_left(runtime), 0);
+        }
+    });
+}
+
+/// Accepts until it is told to stop; then its runtime goes on until it is told to end.
+fn accept_until(
+    stopped: oneshot::Receiver<oneshot::Receiver<()>>,
+    listener: Arc<TcpListener>,
+    accepted: impl Fn(),
+) {
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let accept = async {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(stream);
+                accepted();
+            }
+        };
+        match futures::future::select(pin!(accept), stopped).await {
+            futures::future::Either::Right((Ok(ended), _)) => ended.await.unwrap(),
+            _ => panic!("accepting ended before it was told to"),
+        }
+    });
+    drop(listener);
+    assert!(sources_left(&runtime) <= 1);
+}
+
+#[test]
+fn of_three_runtimes_that_accept_on_one_listener_one_stops_and_the_others_take_all() {
+    const CONNECTIONS: usize = 100;
+    within(LIMIT, || {
+        let (listener, address) = listener();
+        let (accepted, taken) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let mut stops = Vec::new();
+        let mut runtimes = Vec::new();
+        for number in 0..3 {
+            let (listener, accepted, tell) = (listener.clone(), accepted.clone(), tell.clone());
+            let (stop, stopped) = oneshot::channel::<oneshot::Receiver<()>>();
+            stops.push(stop);
+            runtimes.push(thread::spawn(move || {
+                tell.send((number, this_thread())).unwrap();
+                accept_until(stopped, listener, || accepted.send(number).unwrap());
+            }));
+        }
+        let mut threads = Vec::from_iter(told.iter().take(3));
+        threads.sort_unstable();
+        let threads = Vec::from_iter(threads.into_iter().map(|(_, thread)| thread));
+        let connect = |count: usize| {
+            let take = |_| {
+                drop(StdStream::connect(address).unwrap());
+                taken.recv().unwrap()
+            };
+            Vec::from_iter((0..count).map(take))
+        };
+        wait_until_at_rest(&threads);
+        connect(CONNECTIONS);
+        let mut stops = stops.into_iter();
+        let (end, ended) = oneshot::channel();
+        stops.next().unwrap().send(ended).unwrap();
+        wait_until_at_rest(&threads);
+        let before = wait_until_parked(&threads[0]).sleeps;
+        let took = connect(CONNECTIONS);
+        assert!(!took.contains(&0), "it has stopped");
+        wait_until_at_rest(&threads);
+        let slept = wait_until_parked(&threads[0]).sleeps - before;
+        assert!(slept < 10, "it was woken {slept} times");
+        let mut ends = vec![end];
+        for stop in stops {
+            let (end, ended) = oneshot::channel();
+            stop.send(ended).unwrap();
+            ends.push(end);
+        }
+        for end in ends {
+            end.send(()).unwrap();
+        }
+        drop(listener);
+        for runtime in runtimes {
+            runtime.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_writer_waits_in_one_runtime_while_a_second_reads_and_a_third_takes_over() {
+    within(LIMIT, || {
+        let (client, server) = runtime::block_on(narrow_pair());
+        let stream = Arc::new(client);
+        let filled = fill(&stream);
+        let mut peer = server.into_std().unwrap();
+        peer.set_nonblocking(false).unwrap();
+        let (tell, told) = mpsc::channel();
+        let writer = thread::spawn({
+            let stream = Arc::clone(&stream);
+            move || {
+                let runtime = Runtime::new().unwrap();
+                runtime.block_on(async {
+                    let mut shared = &*stream;
+                    let mut write = shared.write_all(&[7; 1 << 16]);
+                    assert!(poll!(&mut write).is_pending());
+                    tell.send(this_thread()).unwrap();
+                    write.await.unwrap();
+                });
+            }
+        });
+        let writer_thread = told.recv().unwrap();
+        let read = |runtime: &Runtime, peer: &mut StdStream| {
+            runtime.block_on(async {
+                let (mut shared, mut byte) = (&*stream, [0]);
+                let mut read = shared.read(&mut byte);
+                assert!(poll!(&mut read).is_pending());
+                peer.write_all(b".").unwrap();
+                assert_eq!(read.await.unwrap(), 1);
+            });
+        };
+        let second = Runtime::new().unwrap();
+        for _ in 0..100 {
+            read(&second, &mut peer);
+        }
+        let third = Runtime::new().unwrap();
+        for _ in 0..100 {
+            read(&third, &mut peer);
+        }
+        // This one waits for writing as well, and gives up.
+        third.block_on(async {
+            assert!(poll!((&*stream).write(b".")).is_pending());
+        });
+        wait_until_parked(&writer_thread);
+        let mut received = vec![0; filled + (1 << 16)];
+        peer.read_exact(&mut received).unwrap();
+        assert!(received.iter().all(|byte| *byte == 7));
+        writer.join().unwrap();
+        read(&second, &mut peer);
+        drop(stream);
+        assert_eq!(sources_left(&second), 0);
+        assert_eq!(sources_left(&third), 0);
+    });
+}
+
+#[test]
+fn a_shared_socket_dropped_on_a_thread_without_a_runtime_leaves_nothing_in_two_others() {
+    within(LIMIT, || {
+        for has_duplicate in [false, true] {
+            let (mut peer, stream) = runtime::block_on(pair_with_std());
+            let (listener, address) = listener();
+            let shared = Arc::new((stream, listener));
+            let duplicate = has_duplicate.then(|| shared.0.as_fd().try_clone_to_owned().unwrap());
+            let (tell, told) = mpsc::channel();
+            let wait = |ended: oneshot::Receiver<()>| {
+                let (shared, tell) = (Arc::clone(&shared), tell.clone());
+                thread::spawn(move || {
+                    let runtime = Runtime::new().unwrap();
+                    runtime.block_on(poll_fn(|cx| {
+                        assert!(
+                            Pin::new(&mut &shared.0)
+                                .poll_read(cx, &mut [0])
+                                .is_pending()
+                        );
+                        assert!(shared.1.poll_accept(cx).is_pending());
+                        Poll::Ready(())
+                    }));
+                    assert_eq!(sources(&runtime), 2);
+                    drop(shared);
+                    runtime.block_on(async {
+                        tell.send(this_thread()).unwrap();
+                        ended.await.unwrap();
+                    });
+                    assert_eq!(sources(&runtime), 0);
+                })
+            };
+            let (ends, waits): (Vec<_>, Vec<_>) = (0..2)
+                .map(|_| {
+                    let (end, ended) = oneshot::channel();
+                    (end, wait(ended))
+                })
+                .unzip();
+            let threads = Vec::from_iter(told.iter().take(2));
+            wait_until_at_rest(&threads);
+            thread::spawn(move || drop(Arc::into_inner(shared).expect("it is the last one")))
+                .join()
+                .unwrap();
+            assert!(StdStream::connect(address).is_err(), "it is closed");
+            wait_until_at_rest(&threads);
+            let sleeps = |thread: &PathBuf| wait_until_parked(thread).sleeps;
+            let before = Vec::from_iter(threads.iter().map(sleeps));
+            if let Some(_duplicate) = duplicate {
+                // Nobody is told of the duplicate's bytes.
+                for _ in 0..100 {
+                    peer.write_all(b".").unwrap();
+                }
+            }
+            wait_until_at_rest(&threads);
+            assert_eq!(Vec::from_iter(threads.iter().map(sleeps)), before);
+            for (end, wait) in ends.into_iter().zip(waits) {
+                end.send(()).unwrap();
+                wait.join().unwrap();
+            }
+        }
     });
 }

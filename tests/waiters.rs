@@ -5,16 +5,17 @@ mod common;
 use std::future::poll_fn;
 use std::io::Write as _;
 use std::net::TcpStream as StdStream;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use common::sockets::{counted, fill, narrow_pair, poll_here, poll_with, rounds, until};
 use common::{LIMIT, WakeCount, listen, pair_with_std, run, within};
 use runtime::Runtime;
-use runtime::io::{AsyncReadExt, AsyncWriteExt};
+use runtime::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use runtime::net::TcpStream;
 
 #[test]
 fn a_burst_costs_each_of_many_waiting_tasks_few_polls() {
@@ -339,7 +340,7 @@ fn tasks_that_wait_are_polled_once_for_each_event_and_not_in_between() {
 #[test]
 fn a_waker_that_drops_sockets_and_spawns_while_it_is_woken_harms_nobody() {
     use std::sync::Mutex;
-    struct Meddles(Mutex<Option<runtime::net::TcpStream>>, AtomicUsize);
+    struct Meddles(Mutex<Option<TcpStream>>, AtomicUsize);
     impl std::task::Wake for Meddles {
         fn wake(self: Arc<Self>) {
             self.1.fetch_add(1, Ordering::SeqCst);
@@ -383,5 +384,190 @@ fn however_many_wait_without_a_name_they_come_to_rest_and_all_are_woken() {
         let _client = StdStream::connect(address).unwrap();
         until(|| waiting.iter().any(|task| task.is_finished())).await;
         assert!(polls.load(Ordering::SeqCst) >= settled + MANY);
+    });
+}
+
+/// Reads by a shared reference, so without a name by which the wait could be ended.
+fn poll_shared(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+    Pin::new(&mut &*stream).poll_read(cx, &mut [0])
+}
+
+/// Spawns so many tasks that poll `once`, which is pending, and end; awaits them in batches. Between two batches
+/// of several the loop waits in the kernel.
+async fn spawn_dead(tasks: usize, batch: usize, once: impl Fn(&mut Context<'_>) + Clone + 'static) {
+    let wait = batch > 1;
+    for _ in 0..tasks / batch {
+        let batch = Vec::from_iter((0..batch).map(|_| {
+            let once = once.clone();
+            runtime::spawn(poll_fn(move |cx| {
+                once(cx);
+                Poll::Ready(())
+            }))
+        }));
+        for task in batch {
+            task.await.unwrap();
+        }
+        if wait {
+            rounds(1).await;
+        }
+    }
+}
+
+#[test]
+fn readers_that_polled_and_ended_wake_nobody_and_a_byte_wakes_who_still_waits() {
+    for batch in [1, 1000] {
+        run(async {
+            let (mut peer, stream) = pair_with_std().await;
+            let (stream, polls) = (Rc::new(stream), Arc::new(AtomicUsize::new(0)));
+            let live = runtime::spawn(counted(Arc::clone(&polls), {
+                let stream = Rc::clone(&stream);
+                async move { poll_fn(|cx| poll_shared(&stream, cx)).await.unwrap() }
+            }));
+            rounds(1).await;
+            spawn_dead(100_000, batch, {
+                let stream = Rc::clone(&stream);
+                move |cx| assert!(poll_shared(&stream, cx).is_pending())
+            })
+            .await;
+            assert_eq!(polls.load(Ordering::SeqCst), 1, "no byte has come");
+            // They may stand where the ended ones stood.
+            let others = Arc::new(AtomicUsize::new(0));
+            for _ in 0..2000 {
+                let other = counted(Arc::clone(&others), std::future::pending::<()>());
+                runtime::spawn(other);
+            }
+            rounds(100).await;
+            peer.write_all(b"!").unwrap();
+            assert_eq!(live.await.unwrap(), 1);
+            rounds(10).await;
+            assert_eq!(polls.load(Ordering::SeqCst), 2);
+            assert_eq!(others.load(Ordering::SeqCst), 2000, "they wait for no byte");
+        });
+    }
+}
+
+#[test]
+fn accepting_tasks_that_polled_and_ended_wake_nobody() {
+    run(async {
+        let (listener, address) = listen().await;
+        let (listener, polls) = (Rc::new(listener), Arc::new(AtomicUsize::new(0)));
+        let live = runtime::spawn(counted(Arc::clone(&polls), {
+            let listener = Rc::clone(&listener);
+            async move { poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().1 }
+        }));
+        rounds(1).await;
+        spawn_dead(10_000, 100, move |cx| {
+            assert!(listener.poll_accept(cx).is_pending());
+        })
+        .await;
+        assert_eq!(polls.load(Ordering::SeqCst), 1, "nobody has connected");
+        let client = StdStream::connect(address).unwrap();
+        assert_eq!(live.await.unwrap(), client.local_addr().unwrap());
+        assert_eq!(polls.load(Ordering::SeqCst), 2);
+    });
+}
+
+#[test]
+fn thousands_who_read_without_a_name_are_each_polled_once_for_each_byte() {
+    const TASKS: usize = 8192;
+    run(async {
+        let (mut peer, stream) = pair_with_std().await;
+        let (stream, bytes) = (Rc::new(stream), Arc::new(AtomicUsize::new(0)));
+        let polls = Vec::from_iter((0..TASKS).map(|_| Arc::new(AtomicUsize::new(0))));
+        for polls in &polls {
+            let (stream, bytes) = (Rc::clone(&stream), Arc::clone(&bytes));
+            runtime::spawn(counted(Arc::clone(polls), async move {
+                while let Ok(1) = poll_fn(|cx| poll_shared(&stream, cx)).await {
+                    bytes.fetch_add(1, Ordering::SeqCst);
+                }
+            }));
+        }
+        let least = || polls.iter().map(|polls| polls.load(Ordering::SeqCst)).min();
+        let all = || polls.iter().map(|polls| polls.load(Ordering::SeqCst)).sum();
+        let mut total: usize = 0;
+        for byte in 0..20 {
+            if byte > 0 {
+                peer.write_all(b"!").unwrap();
+            }
+            until(|| least() > Some(byte)).await;
+            rounds(3).await;
+            assert_eq!(bytes.load(Ordering::SeqCst), byte);
+            total += TASKS;
+            let polled: usize = all();
+            assert_eq!(polled, total, "polls of {TASKS} tasks after {byte} bytes");
+        }
+    });
+}
+
+#[test]
+fn thousands_of_foreign_wakers_without_a_name_are_each_woken_once_by_a_byte() {
+    const WAKERS: usize = 8192;
+    run(async {
+        let (mut peer, stream) = pair_with_std().await;
+        let wakers = Vec::from_iter((0..WAKERS).map(|_| WakeCount::new()));
+        for round in 1..=3 {
+            // Whoever polls again is kept once.
+            for (count, waker) in wakers.iter().chain(&wakers) {
+                let mut cx = Context::from_waker(waker);
+                assert!(poll_shared(&stream, &mut cx).is_pending());
+                assert_eq!(Arc::strong_count(count), 3);
+            }
+            rounds(3).await;
+            let is_quiet = |(count, _): &(Arc<WakeCount>, _)| count.wakes() == round - 1;
+            assert!(wakers.iter().all(is_quiet), "no byte has come");
+            peer.write_all(b"!").unwrap();
+            until(|| wakers.iter().all(|(count, _)| count.wakes() >= round)).await;
+            rounds(3).await;
+            for (count, _) in &wakers {
+                assert_eq!(count.wakes(), round);
+                assert_eq!(Arc::strong_count(count), 2);
+            }
+            assert_eq!((&stream).read(&mut [0; 8]).await.unwrap(), 1);
+        }
+    });
+}
+
+#[test]
+fn foreign_wakers_that_polled_once_wake_nobody_but_themselves() {
+    run(async {
+        let (mut peer, stream) = pair_with_std().await;
+        let (live, waker) = WakeCount::new();
+        let mut cx = Context::from_waker(&waker);
+        assert!(poll_shared(&stream, &mut cx).is_pending());
+        for _ in 0..30_000 {
+            let (_, waker) = WakeCount::new();
+            let mut cx = Context::from_waker(&waker);
+            assert!(poll_shared(&stream, &mut cx).is_pending());
+        }
+        rounds(3).await;
+        assert_eq!(live.wakes(), 0, "no byte has come");
+        peer.write_all(b"!").unwrap();
+        until(|| live.wakes() > 0).await;
+        rounds(3).await;
+        assert_eq!(live.wakes(), 1);
+    });
+}
+
+#[test]
+fn thousands_who_write_without_a_name_are_all_woken_when_there_is_room() {
+    use runtime::io::AsyncWrite;
+    const TASKS: usize = 2000;
+    run(async {
+        let (client, mut server) = narrow_pair().await;
+        let filled = fill(&client);
+        let (client, polls) = (Rc::new(client), Arc::new(AtomicUsize::new(0)));
+        let tasks = Vec::from_iter((0..TASKS).map(|_| {
+            let client = Rc::clone(&client);
+            runtime::spawn(counted(Arc::clone(&polls), async move {
+                poll_fn(|cx| Pin::new(&mut &*client).poll_write(cx, b".")).await
+            }))
+        }));
+        rounds(10).await;
+        assert_eq!(polls.load(Ordering::SeqCst), TASKS, "there is no room yet");
+        let mut received = vec![0; filled + TASKS];
+        server.read_exact(&mut received).await.unwrap();
+        for task in tasks {
+            assert_eq!(task.await.unwrap().unwrap(), 1);
+        }
     });
 }

@@ -20,7 +20,7 @@ pub(crate) mod join;
 pub(crate) mod local;
 mod queue;
 mod task;
-mod waker;
+pub(crate) mod waker;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -201,12 +201,22 @@ impl Executor {
     /// Makes a task of this executor due, unless it is due already or gone; the task that is being polled
     /// becomes due when its poll ends.
     #[inline]
-    fn wake(&self, target: WakeTarget) {
+    pub(crate) fn wake(&self, target: WakeTarget) {
         if target == self.running.get() {
             self.is_rewoken.set(true);
         } else {
             self.wake_other(target);
         }
+    }
+
+    /// Whether a target of this runtime names a task that has not ended.
+    pub(crate) fn is_live(&self, target: WakeTarget) -> bool {
+        if target.slot() == MAIN {
+            return true;
+        }
+        let state = self.state.borrow();
+        let task = state.tasks.get(key_of(target.slot()));
+        task.is_some_and(|task| task.generation() == target.generation())
     }
 
     fn wake_other(&self, target: WakeTarget) {

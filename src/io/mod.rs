@@ -16,9 +16,9 @@
 //! # }).unwrap();
 //! ```
 
-mod places;
 mod ready;
-pub(crate) mod registered;
+pub(crate) mod registration;
+mod runtime_list;
 
 pub use futures_lite::io::{
     AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,

@@ -5,7 +5,7 @@
 use std::task::Waker;
 
 use super::source::Direction;
-use super::{Reactor, Stage, TimerKey, UNARMED, named};
+use super::{Reactor, State, StoredWaker, TimerKey, UNARMED, named};
 use crate::quiet;
 use crate::sys::clock;
 use crate::sys::epoll::{RawToken, Wait};
@@ -49,18 +49,18 @@ impl Reactor {
         }
     }
 
-    pub(super) fn fire(&self, woken: &mut Vec<Waker>) {
+    pub(super) fn fire(&self, woken: &mut impl FnMut(StoredWaker)) {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {
             return;
         }
         let mut ended = Vec::new();
         timers.fire(clock::monotonic(), |key, alarm| match alarm {
-            Alarm::Wake(waker) => woken.push(waker),
+            Alarm::Wake(waker) => woken(StoredWaker::Foreign(waker)),
             Alarm::Resume(token, direction) => {
                 ended.push(key);
                 if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
-                    source.resume(direction, woken);
+                    source.resume(direction, &mut *woken);
                 }
             }
         });
@@ -75,6 +75,7 @@ impl Reactor {
     }
 
     /// Whether the timer descriptor ends a wait that begins now in time for the earliest deadline.
+    #[cfg(debug_assertions)]
     pub(super) fn is_armed_in_time(&self) -> bool {
         let earliest = self.timers.borrow().next_deadline();
         earliest.is_none_or(|earliest| self.armed.get() <= self.expiry(earliest))
@@ -139,7 +140,7 @@ impl Reactor {
     #[inline]
     fn kept(&self, waker: &Waker) -> Waker {
         let waker = waker.clone();
-        if self.stage.get() == Stage::Closed {
+        if self.state.get() == State::Closed {
             // A drop that panics while a panic unwinds would end the process.
             quiet::quietly(|| drop(waker));
             closed();

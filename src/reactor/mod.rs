@@ -20,6 +20,7 @@
 
 mod alarms;
 pub(crate) mod source;
+mod sources;
 mod timers;
 #[cfg(test)]
 mod timers_oracle;
@@ -27,18 +28,20 @@ mod timers_oracle;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::task::Waker;
 use std::time::Duration;
 
 use slab::Slab;
 
 use self::alarms::Alarm;
-use self::source::{Direction, Directions, Dismissed, Round, Source, Ticket, Trigger, Waiter};
+use self::source::{Source, StoredWaker, Ticket};
+use self::sources::{KnownKey, named};
+pub(crate) use self::sources::{RuntimeList, cancel};
 pub(crate) use self::timers::Key as TimerKey;
 use self::timers::Timers;
 use crate::quiet;
-use crate::remote::{Message, RegistryEntry, Remote, RuntimeId};
+use crate::remote::{Message, RegistryEntry, Remote, RuntimeId, WakeTarget};
 use crate::sync::Arc;
 use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Flags, RawToken, Wait};
@@ -60,8 +63,12 @@ pub(crate) struct Reactor {
     sources: RefCell<Slab<Source>>,
     next_generation: Cell<u32>,
     next_ticket: Cell<u64>,
-    /// How often the thread has waited.
-    round: Cell<u64>,
+    /// By the index of the list: what is known of descriptors for which several runtimes wait.
+    lists: RefCell<Vec<KnownKey>>,
+    tasks: Tasks,
+    /// Where the check for lost wakes goes on.
+    #[cfg(debug_assertions)]
+    checked: Cell<usize>,
     events: RefCell<Events>,
     timers: RefCell<Timers<Alarm>>,
     timer_fd: TimerFd,
@@ -69,19 +76,19 @@ pub(crate) struct Reactor {
     armed: Cell<u64>,
     /// It expires at multiples of so many nanoseconds; not zero.
     timer_grain: u64,
-    /// Room for the wakers of one turn.
-    woken: Cell<Vec<Waker>>,
-    stage: Cell<Stage>,
+    /// Room for the foreign wakers of one turn.
+    foreign: Cell<Vec<Waker>>,
+    state: Cell<State>,
     /// The warning about the timer descriptor was given and it has not worked since.
     is_warned: Cell<bool>,
 }
 
 /// What a reactor still does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum State {
     Open,
     /// It registers no more descriptors.
-    Refusing,
+    Draining,
     /// Nothing: whoever waited has been woken.
     Closed,
 }
@@ -96,6 +103,7 @@ impl Reactor {
         entry: &RegistryEntry,
         max_events: usize,
         timer_slack: Duration,
+        tasks: Tasks,
     ) -> io::Result<Self> {
         let notifier = EventFd::new()?;
         let epoll = Arc::new(Epoll::new()?);
@@ -110,14 +118,17 @@ impl Reactor {
             sources: RefCell::default(),
             next_generation: Cell::new(0),
             next_ticket: Cell::new(0),
-            round: Cell::new(0),
+            lists: RefCell::default(),
+            tasks,
+            #[cfg(debug_assertions)]
+            checked: Cell::new(0),
             events: RefCell::new(Events::with_capacity(max_events)),
             timers: RefCell::new(Timers::new(clock::monotonic())),
             timer_fd,
             armed: Cell::new(UNARMED),
             timer_grain: clock::nanoseconds(timer_slack).max(1),
-            woken: Cell::default(),
-            stage: Cell::new(Stage::Open),
+            foreign: Cell::default(),
+            state: Cell::new(State::Open),
             is_warned: Cell::new(false),
         })
     }
@@ -143,39 +154,34 @@ impl Reactor {
     ///
     /// Those of `epoll_wait` itself. A failing descriptor tells its own task, not this caller; wakers
     /// already collected are woken before an error returns.
-    pub(crate) fn turn(&self, wait: Wait) -> io::Result<()> {
-        let mut woken = self.woken.take();
-        let result = self.collect(wait, &mut woken);
-        quiet::wake_all(&mut woken);
-        self.woken.set(woken);
+    pub(crate) fn turn(&self, wait: Wait, mut wake: impl FnMut(WakeTarget)) -> io::Result<()> {
+        let mut foreign = self.foreign.take();
+        let result = self.collect(wait, &mut |waker| match waker {
+            StoredWaker::Target(target) => wake(target),
+            StoredWaker::Foreign(waker) => foreign.push(waker),
+        });
+        quiet::wake_all(&mut foreign);
+        self.foreign.set(foreign);
         result
     }
 
     #[inline]
-    fn collect(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
+    fn collect(&self, wait: Wait, woken: &mut impl FnMut(StoredWaker)) -> io::Result<()> {
         let wait = match wait {
             Wait::Forever => self.arm(),
             _ => wait,
         };
-        let result = self.wait(wait, woken);
+        let result = self.wait_for_events(wait, woken);
         if wait != Wait::Forever || self.may_be_due() {
             self.fire(woken);
         }
         result
     }
 
-    fn wait(&self, wait: Wait, woken: &mut Vec<Waker>) -> io::Result<()> {
-        debug_assert!(
-            wait == Wait::Never || !self.has_lost_a_wake(),
-            "somebody waits for a source that is ready, and would wait for ever"
-        );
-        debug_assert!(
-            wait != Wait::Forever || self.is_armed_in_time(),
-            "a timer is due before the wait will end"
-        );
-        if wait != Wait::Never {
-            self.round.set(self.round.get() + 1);
-        }
+    #[inline]
+    fn wait_for_events(&self, wait: Wait, woken: &mut impl FnMut(StoredWaker)) -> io::Result<()> {
+        #[cfg(debug_assertions)]
+        self.check_before(wait);
         let mut events = self.events.borrow_mut();
         self.epoll.wait(&mut events, wait)?;
         let mut sources = self.sources.borrow_mut();
@@ -183,38 +189,42 @@ impl Reactor {
             match token {
                 NOTIFY_TOKEN => {}
                 ALARM => self.armed.set(UNARMED),
-                _ => {
-                    if let Some(source) = named(&mut sources, token) {
-                        let before = woken.len();
-                        source.on_event(flags, woken);
-                        if source.is_level_triggered() {
-                            let wakes = woken.len() - before;
-                            source.share(events.len().max(wakes));
-                            if wakes == 0 && wait != Wait::Never {
-                                self.mute(source, token);
-                            }
-                        }
+                _ => match named(&mut sources, token) {
+                    Some(source) if !source.may_leave() => source.on_event(flags, &mut *woken),
+                    Some(source) => {
+                        let alone = events.len() == 1;
+                        self.on_event_of_many(source, token, flags, wait, alone, woken);
                     }
-                }
+                    None => {}
+                },
             }
         }
         Ok(())
     }
 
-    fn has_lost_a_wake(&self) -> bool {
-        let sources = self.sources.borrow();
-        sources.iter().any(|(_, source)| source.has_lost_a_wake())
-    }
-
-    /// Silences a level-triggered source for which nobody waits: its event would end the next wait as well.
-    fn mute(&self, source: &mut Source, token: RawToken) {
-        // A message may say that the descriptor is closed, and its number another's.
-        if !self.remote.has_messages()
-            && let Some((fd, interest)) = source.mute()
-            && !self.epoll.modify_if_there(fd, interest, token)
-        {
-            // If it is there, its next event tries again.
-            source.unmute();
+    /// Takes in an event of a source that is level-triggered, or that other runtimes wait for, too.
+    #[cold]
+    fn on_event_of_many(
+        &self,
+        source: &mut Source,
+        token: RawToken,
+        flags: Flags,
+        wait: Wait,
+        is_alone: bool,
+        woken: &mut impl FnMut(StoredWaker),
+    ) {
+        let unneeded = source.unneeded(flags);
+        let mut wakes = 0;
+        source.on_event(flags, |waker| {
+            wakes += 1;
+            woken(waker);
+        });
+        // A loop that has nothing else to do learns by the next event whether there is more. A busy one takes all
+        // that is there in one go.
+        let is_idle = is_alone && wait != Wait::Never;
+        source.set_credit(is_idle.then_some(wakes.max(1)));
+        if wait != Wait::Never {
+            self.leave(source, unneeded, token);
         }
     }
 
@@ -223,207 +233,102 @@ impl Reactor {
     /// The caller does this before it decides whether to wait: the drop of a waker may make tasks due.
     #[cold]
     pub(crate) fn take_messages(&self) {
-        let mut woken = Vec::new();
+        let mut wakers = Vec::new();
         for message in self.remote.drain_inbox() {
             match message {
-                Message::ReleaseSource(key) => self.on_deregistered(key, &mut woken),
+                Message::ReleaseSource(key) => {
+                    self.on_deregistered(key, |waker| wakers.push(waker));
+                }
+                Message::NowShared(key, list) => self.set_key_in_list(list.into(), Some(key)),
                 Message::CancelWait(key, direction, ticket) => {
-                    self.cancel_wait(key, direction, Ticket(ticket));
+                    self.cancel_ticket(key, direction, Ticket(ticket));
                 }
                 Message::ReleaseTimer(key) => self.remove_timer(TimerKey(key)),
                 Message::WakeTimer(key) => {
                     let removed = self.timers.borrow_mut().remove(TimerKey(key));
                     if let Some(Alarm::Wake(waker)) = removed {
-                        woken.push(waker);
+                        wakers.push(StoredWaker::Foreign(waker));
                     }
                 }
             }
         }
-        quiet::wake_all(&mut woken);
+        self.wake_all(wakers);
     }
 
     /// Registers no more descriptors: whoever would have to wait for one gets an error.
     pub(crate) fn refuse(&self) {
-        self.stage.set(Stage::Refusing);
+        self.state.set(State::Draining);
     }
 
     /// Frees everything and wakes whoever still waited, here or elsewhere.
     pub(crate) fn close(&self) {
-        self.stage.set(Stage::Closed);
-        let mut woken = self.woken.take();
+        self.state.set(State::Closed);
         self.remote.close_inbox();
+        let mut wakers = Vec::new();
         for (_, mut source) in std::mem::take(&mut *self.sources.borrow_mut()) {
-            source.take_waiters(&mut woken);
+            source.take_waiters(|waker| wakers.push(waker));
         }
         for alarm in self.timers.borrow_mut().take_items() {
             if let Alarm::Wake(waker) = alarm {
-                woken.push(waker);
+                wakers.push(StoredWaker::Foreign(waker));
             }
         }
-        quiet::wake_all(&mut woken);
+        self.wake_all(wakers);
+    }
+
+    /// Wakes outside of a turn, with nothing borrowed.
+    fn wake_all(&self, wakers: Vec<StoredWaker>) {
+        for waker in wakers {
+            match waker {
+                StoredWaker::Target(target) => (self.tasks.wake)(target),
+                StoredWaker::Foreign(waker) => quiet::quietly(|| waker.wake()),
+            }
+        }
     }
 }
 
-/// Descriptors.
+/// The check before each wait of a debug build, which turns a lost wake into a panic.
+#[cfg(debug_assertions)]
 impl Reactor {
-    /// Makes room for a source; nothing is watched yet.
-    ///
-    /// # Errors
-    ///
-    /// When the runtime is being dropped.
-    pub(crate) fn insert_source(&self) -> io::Result<u32> {
-        if self.stage.get() != Stage::Open {
-            return Err(ended());
-        }
-        let generation = self.next_generation.get();
-        self.next_generation.set(generation.wrapping_add(1));
-        let source = Source::new(generation);
-        let key = self.sources.borrow_mut().insert(source);
-        Ok(u32::try_from(key).expect("a process has fewer than 2^32 descriptors"))
+    /// How many sources are looked at each time, so that a turn costs the same however many there are.
+    const CHECKED_AT_ONCE: usize = match cfg!(runtime_full_checks) {
+        true => usize::MAX,
+        false => 8,
+    };
+
+    fn check_before(&self, wait: Wait) {
+        assert!(
+            wait == Wait::Never || !self.has_lost_a_wake(),
+            "somebody waits for a source that is ready, and would wait for ever"
+        );
+        assert!(
+            wait != Wait::Forever || self.is_armed_in_time(),
+            "a timer is due before the wait will end"
+        );
     }
 
-    /// Stops watching a descriptor that goes on living elsewhere.
-    pub(crate) fn unwatch(&self, fd: BorrowedFd<'_>) {
-        // It may not be watched at all: then there is nothing to stop.
-        let _ = self.epoll.delete(fd);
+    /// Looks at the next sources, round after round.
+    fn has_lost_a_wake(&self) -> bool {
+        let sources = self.sources.borrow();
+        let first = self.checked.get();
+        let last = sources
+            .capacity()
+            .min(first.saturating_add(Self::CHECKED_AT_ONCE));
+        self.checked
+            .set(if last < sources.capacity() { last } else { 0 });
+        (first..last)
+            .filter_map(|key| sources.get(key))
+            .any(Source::has_lost_a_wake)
     }
+}
 
-    /// Takes one claim on a source back, and frees its entry with the last one; its waiters are forgotten.
-    pub(crate) fn release(&self, key: u32) {
-        let mut wakers = Vec::new();
-        let mut sources = self.sources.borrow_mut();
-        if let Some(source) = sources.get_mut(key as usize)
-            && source.release()
-        {
-            source.take_waiters(&mut wakers);
-            sources.remove(key as usize);
-        }
-        drop(sources);
-        for waker in wakers {
-            quiet::quietly(|| drop(waker));
-        }
-    }
-
-    /// Takes one claim back of a source that another thread has taken out of the epoll set.
-    fn on_deregistered(&self, key: u32, woken: &mut Vec<Waker>) {
-        let mut sources = self.sources.borrow_mut();
-        if let Some(source) = sources.get_mut(key as usize) {
-            source.forget_watched(woken);
-            if source.release() {
-                sources.remove(key as usize);
-            }
-        }
-    }
-
-    /// Names a new wait.
-    pub(crate) fn ticket(&self) -> Ticket {
-        let next = self.next_ticket.get();
-        self.next_ticket.set(next + 1);
-        Ticket(next)
-    }
-
-    /// How often the thread has waited in the kernel by now.
-    pub(crate) fn round(&self) -> Round {
-        Round(self.round.get())
-    }
-
-    /// Watches these directions too; what is ready already comes as an event.
-    ///
-    /// # Errors
-    ///
-    /// Those of `epoll_ctl(2)`: `EPERM` for a descriptor that cannot be watched, `ENOSPC` at the limit
-    /// `/proc/sys/fs/epoll/max_user_watches`, `ENOMEM`; and that the reactor is another process's.
-    pub(crate) fn watch(
-        &self,
-        key: u32,
-        fd: BorrowedFd<'_>,
-        directions: Directions,
-        trigger: Trigger,
-    ) -> io::Result<()> {
-        let mut sources = self.sources.borrow_mut();
-        let Some(source) = sources.get_mut(key as usize) else {
-            return Err(ended());
-        };
-        let before = source.watched();
-        let was_muted = source.unmute();
-        if before.contains(directions) && !was_muted {
-            return Ok(());
-        }
-        if before == Directions::default() && trigger == Trigger::Level {
-            source.report_levels(fd.as_raw_fd());
-        }
-        let token = token(key, source);
-        let interest = source.watch(before.union(directions));
-        let result = if before == Directions::default() {
-            self.epoll.add(fd, interest, token)
-        } else {
-            self.epoll.modify(fd, interest, token)
-        };
-        if result.is_err() {
-            if was_muted {
-                source.mute();
-            }
-            source.watch(before);
-        }
-        result
-    }
-
-    /// Calls `call` with a source.
-    #[inline]
-    pub(crate) fn with_source<R>(
-        &self,
-        key: u32,
-        call: impl FnOnce(&mut Source) -> R,
-    ) -> Option<R> {
-        self.sources.borrow_mut().get_mut(key as usize).map(call)
-    }
-
-    /// Whether an operation is worth trying; for a source of a closed reactor it is.
-    #[inline]
-    pub(crate) fn is_ready(&self, key: u32, direction: Direction) -> bool {
-        self.with_source(key, |source| source.is_ready(direction))
-            .unwrap_or(true)
-    }
-
-    /// Takes note that an operation moved less than it could have.
-    #[inline]
-    pub(crate) fn on_short(&self, key: u32, direction: Direction) {
-        self.with_source(key, |source| source.on_short(direction));
-    }
-
-    /// Lets `waiter` wait for the next event of a direction.
-    #[inline]
-    pub(crate) fn wait_for(&self, key: u32, direction: Direction, waiter: Waiter, waker: &Waker) {
-        let waker = waker.clone();
-        let mut sources = self.sources.borrow_mut();
-        let Some(source) = sources.get_mut(key as usize) else {
-            // The clone, which is foreign code, has closed the reactor: there is nothing to wait for.
-            drop(sources);
-            return quiet::quietly(|| waker.wake());
-        };
-        let left = source.wait(direction, waiter, waker);
-        drop(sources);
-        if let Some(left) = left {
-            dismiss(left);
-        }
-    }
-
-    /// Ends a wait before its event.
-    pub(crate) fn cancel_wait(&self, key: u32, direction: Direction, ticket: Ticket) {
-        let waker = self.with_source(key, |source| source.cancel(direction, ticket));
-        quiet::quietly(|| drop(waker));
-    }
-
-    /// Lets a direction rest for a while, whatever events come.
-    pub(crate) fn back_off(&self, key: u32, direction: Direction, rest: Duration) {
-        let mut sources = self.sources.borrow_mut();
-        if let Some(source) = sources.get_mut(key as usize) {
-            source.back_off(direction);
-            let deadline = clock::monotonic().saturating_add(clock::nanoseconds(rest));
-            let alarm = Alarm::Resume(token(key, source), direction);
-            self.timers.borrow_mut().insert(deadline, alarm);
-        }
-    }
+/// What a reactor asks of the tasks that its wake targets name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tasks {
+    /// Wakes a task.
+    pub(crate) wake: fn(WakeTarget),
+    /// Whether a target that names a task of the current runtime names one that lives.
+    pub(crate) is_live: fn(WakeTarget) -> bool,
 }
 
 impl fmt::Debug for Reactor {
@@ -434,31 +339,4 @@ impl fmt::Debug for Reactor {
             .field("timers", &self.timers.borrow().len())
             .finish_non_exhaustive()
     }
-}
-
-/// Ends the waits of wakers that a source has let go.
-fn dismiss(left: Dismissed) {
-    match left {
-        Dismissed::Replaced(waker) => quiet::quietly(|| drop(waker)),
-        Dismissed::ToBeWoken(mut wakers) => quiet::wake_all(&mut wakers),
-    }
-}
-
-/// What those are told who would wait in a runtime that is being dropped.
-#[cold]
-fn ended() -> io::Error {
-    io::Error::other("the runtime is being dropped, so nothing can wait in it any more")
-}
-
-/// The token of a source: its place in the slab, and its generation.
-fn token(key: u32, source: &Source) -> RawToken {
-    RawToken(u64::from(source.generation()) << 32 | u64::from(key))
-}
-
-/// The source that a token names, if it is still there.
-#[inline]
-fn named(sources: &mut Slab<Source>, token: RawToken) -> Option<&mut Source> {
-    let key = usize::try_from(token.0 & u64::from(u32::MAX)).ok()?;
-    let source = sources.get_mut(key)?;
-    (u64::from(source.generation()) == token.0 >> 32).then_some(source)
 }

@@ -7,6 +7,8 @@ use crate::sys::direction::Direction;
 pub(crate) enum Message {
     /// The socket is gone, or has left this runtime: free its entry, and wake whoever waits.
     ReleaseSource(u32),
+    /// Other runtimes wait for the descriptor of this source, too: those of this list.
+    NowShared(u32, u64),
     /// The wait with this ticket has ended.
     CancelWait(u32, Direction, u64),
     /// The timer is gone, or has moved: free its entry.

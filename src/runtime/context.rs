@@ -11,9 +11,10 @@ use std::cell::Cell;
 use std::panic::Location;
 use std::rc::Rc;
 
-use crate::executor::Executor;
 use crate::executor::local::{self, Enter};
-use crate::reactor::Reactor;
+use crate::executor::{Executor, waker};
+use crate::reactor::source::WakerRef;
+use crate::reactor::{Reactor, Tasks};
 use crate::remote::RegistryEntry;
 use crate::sync::per_thread;
 use crate::sys::scoped::Scoped;
@@ -112,6 +113,21 @@ pub(crate) fn register(context: &Rc<Context>) {
 /// Undoes [`register`].
 pub(crate) fn unregister(context: &Context) {
     local::unregister(&context.executor);
+}
+
+/// What reactors ask of tasks.
+pub(crate) const TASKS: Tasks = Tasks {
+    wake: waker::wake,
+    is_live: |target| local::with(|current| current.is_some_and(|tasks| tasks.is_live(target))),
+};
+
+/// The waker of the task that is being polled, and what it wakes.
+#[inline]
+pub(crate) fn waker_ref<'a>(cx: &std::task::Context<'a>) -> WakerRef<'a> {
+    WakerRef {
+        waker: cx.waker(),
+        target: waker::target_of(cx.waker()),
+    }
 }
 
 /// Calls `call` with the current runtime, if there is one.

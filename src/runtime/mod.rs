@@ -75,7 +75,12 @@ impl Runtime {
         let entry = RegistryEntry::new()?;
         let context = Rc::new(Context {
             executor: Executor::new(&entry, builder.budget),
-            reactor: Reactor::new(&entry, builder.max_events, builder.timer_slack)?,
+            reactor: Reactor::new(
+                &entry,
+                builder.max_events,
+                builder.timer_slack,
+                context::TASKS,
+            )?,
             entry,
         });
         context::register(&context);
@@ -168,21 +173,27 @@ impl Runtime {
             entry,
         } = &*self.context;
         let remote = entry.remote();
-        let result = if !executor.has_due() && remote.park() {
-            let _parked = Parked(remote);
-            #[cfg(debug_assertions)]
-            assert!(
-                !executor.has_lost_a_wake(),
-                "a task is due, or was woken by another thread, and would wait for ever"
-            );
-            reactor.turn(Wait::Forever)
-        } else {
-            if remote.has_messages() {
-                // A timer that was dropped elsewhere is not to fire first.
-                reactor.take_messages();
-            }
-            reactor.turn(Wait::Never)
+        let parked = (!executor.has_due() && remote.park()).then(|| Parked(remote));
+        let wait = match parked {
+            Some(_) => Wait::Forever,
+            None => Wait::Never,
         };
+        #[cfg(debug_assertions)]
+        assert!(
+            wait == Wait::Never || !executor.has_lost_a_wake(),
+            "a task is due, or was woken by another thread, and would wait for ever"
+        );
+        if wait == Wait::Never && remote.has_messages() {
+            // A timer that was dropped elsewhere is not to fire first.
+            reactor.take_messages();
+        }
+        let result = reactor.turn(wait, |target| {
+            match target.runtime_index() == executor.id().index() {
+                true => executor.wake(target),
+                false => crate::remote::wake(target),
+            }
+        });
+        drop(parked);
         if let Err(error) = result {
             panic!("epoll_wait failed, was the runtime's descriptor closed? {error}");
         }

@@ -10,12 +10,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::Read => Self::Write,
-            Self::Write => Self::Read,
-        }
-    }
+    pub(crate) const EACH: [Self; 2] = [Self::Read, Self::Write];
 
     /// What epoll must watch for.
     pub(crate) fn interest(self) -> Flags {
@@ -41,6 +36,14 @@ impl Directions {
 
     pub(crate) const fn union(self, others: Self) -> Self {
         Self(self.0 | others.0)
+    }
+
+    pub(crate) const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 

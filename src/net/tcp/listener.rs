@@ -1,6 +1,6 @@
 //! A listener: it takes connections, and survives what the kernel answers when it cannot.
 //!
-//! Called by users; calls `io::registered` to wait and `sys::socket` to accept.
+//! Called by users; calls `io::registration` to wait and `sys::socket` to accept.
 
 use std::fmt;
 use std::io;
@@ -14,9 +14,9 @@ use futures_core::Stream;
 
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
-use crate::io::registered::{Progress, Registered, Shared, WaitAs};
+use crate::io::registration::{Registration, WithTicket};
 use crate::net::resolve::{ToSocketAddrs, resolve};
-use crate::reactor::source::Direction;
+use crate::reactor::source::{Completion, Direction, Waiter};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sys;
 
@@ -50,7 +50,7 @@ const REST: Duration = Duration::from_millis(50);
 /// # }).unwrap();
 /// ```
 pub struct TcpListener {
-    registered: Registered,
+    registration: Registration,
     /// The warning about exhaustion was given and no connection was accepted since.
     is_warned: AtomicBool,
 }
@@ -87,9 +87,9 @@ impl TcpListener {
         socket.listen(BACKLOG)
     }
 
-    pub(super) fn from_registered(registered: Registered) -> Self {
+    pub(super) fn from_registration(registration: Registration) -> Self {
         Self {
-            registered: registered.level_triggered(),
+            registration: registration.level_triggered(),
             is_warned: AtomicBool::new(false),
         }
     }
@@ -111,8 +111,8 @@ impl TcpListener {
     ///
     /// A dropped future has taken no connection.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        Shared::new(Direction::Read, |cx, slot| {
-            self.poll_accept_as(cx, WaitAs::Ticket(slot))
+        WithTicket::new(Direction::Read, |cx, slot| {
+            self.poll_accept_as(cx, Waiter::Ticket(slot))
         })
         .await
     }
@@ -127,23 +127,24 @@ impl TcpListener {
     ///
     /// Outside of a runtime.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        self.poll_accept_as(cx, WaitAs::Anyone)
+        self.poll_accept_as(cx, Waiter::Anonymous)
     }
 
     fn poll_accept_as(
         &self,
         cx: &Context<'_>,
-        mut wait_as: WaitAs<'_>,
+        mut waiter: Waiter<'_>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accept = |fd: BorrowedFd<'_>| sys::socket::accept(fd).map(Progress::one);
+            let accept =
+                |fd: BorrowedFd<'_>| sys::socket::accept(fd).map(Completion::level_reported);
             let result = self
-                .registered
-                .poll_io(cx, Direction::Read, wait_as.again(), accept);
+                .registration
+                .poll_io(cx, Direction::Read, waiter.reborrow(), accept);
             match ready!(result) {
                 Ok((fd, peer)) => {
                     self.is_warned.store(false, Ordering::Relaxed);
-                    let stream = TcpStream::from_registered(Registered::new(fd));
+                    let stream = TcpStream::from_registration(Registration::new(fd));
                     return Poll::Ready(Ok((stream, peer)));
                 }
                 Err(error) if is_transient(&error) => {}
@@ -157,7 +158,7 @@ impl TcpListener {
         if !self.is_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(%error, retry_ms = 50, "accept ran out of descriptors or memory and will retry");
         }
-        self.registered
+        self.registration
             .back_off(Direction::Read, REST)
             .map_err(|_| error)
     }
@@ -188,7 +189,7 @@ impl TcpListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        super::socket::internet(self.registered.socket().local_addr()?)
+        super::socket::internet(self.registration.socket().local_addr()?)
     }
 
     /// The time to live of packets (`IP_TTL`).
@@ -197,7 +198,7 @@ impl TcpListener {
     ///
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.registered.socket().ttl_v4()
+        self.registration.socket().ttl_v4()
     }
 
     /// Sets the time to live of packets (`IP_TTL`), which accepted connections inherit.
@@ -206,7 +207,7 @@ impl TcpListener {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` outside of 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.registered.socket().set_ttl_v4(ttl)
+        self.registration.socket().set_ttl_v4(ttl)
     }
 
     /// Takes and clears the pending error (`SO_ERROR`).
@@ -215,7 +216,7 @@ impl TcpListener {
     ///
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.registered.socket().take_error()
+        self.registration.socket().take_error()
     }
 
     /// Takes over a listener of the standard library and makes it nonblocking.
@@ -225,7 +226,7 @@ impl TcpListener {
     /// Those of `ioctl(2)`, `FIONBIO`.
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self::from_registered(Registered::from_outside(
+        Ok(Self::from_registration(Registration::from_foreign_fd(
             listener.into(),
         )))
     }
@@ -237,7 +238,7 @@ impl TcpListener {
     ///
     /// None at present.
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        Ok(self.registered.into_fd().into())
+        Ok(self.registration.into_fd().into())
     }
 }
 
@@ -277,13 +278,13 @@ impl TryFrom<std::net::TcpListener> for TcpListener {
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registered.lend()
+        self.registration.expose_fd()
     }
 }
 
 impl AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.registered.lend().as_raw_fd()
+        self.registration.expose_fd().as_raw_fd()
     }
 }
 
@@ -291,7 +292,7 @@ impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpListener")
             .field("address", &self.local_addr().ok())
-            .field("fd", &self.registered)
+            .field("fd", &self.registration)
             .finish()
     }
 }

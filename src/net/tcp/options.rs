@@ -17,7 +17,7 @@ impl TcpStream {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registered.socket().local_addr()?)
+        internet(self.registration.socket().local_addr()?)
     }
 
     /// The address of the other end.
@@ -26,7 +26,7 @@ impl TcpStream {
     ///
     /// Those of `getpeername(2)`: `NotConnected` when the peer has reset the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registered.socket().peer_addr()?)
+        internet(self.registration.socket().peer_addr()?)
     }
 
     /// Takes and clears the pending error (`SO_ERROR`).
@@ -35,7 +35,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.registered.socket().take_error()
+        self.registration.socket().take_error()
     }
 
     /// Shuts down reading, writing, or both, for all handles of the connection.
@@ -44,7 +44,7 @@ impl TcpStream {
     ///
     /// Those of `shutdown(2)`: `NotConnected` when the peer has reset the connection.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.registered.socket().shutdown(how)
+        self.registration.socket().shutdown(how)
     }
 
     /// Whether small writes are sent at once (`TCP_NODELAY`).
@@ -53,7 +53,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn nodelay(&self) -> io::Result<bool> {
-        self.registered.socket().tcp_nodelay()
+        self.registration.socket().tcp_nodelay()
     }
 
     /// Sets whether small writes are sent at once (`TCP_NODELAY`).
@@ -62,7 +62,7 @@ impl TcpStream {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        self.registered.socket().set_tcp_nodelay(nodelay)
+        self.registration.socket().set_tcp_nodelay(nodelay)
     }
 
     /// The time to live of packets (`IP_TTL`).
@@ -71,7 +71,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
-        self.registered.socket().ttl_v4()
+        self.registration.socket().ttl_v4()
     }
 
     /// Sets the time to live of packets (`IP_TTL`).
@@ -80,7 +80,7 @@ impl TcpStream {
     ///
     /// Those of `setsockopt(2)`: `InvalidInput` outside of 1 to 255.
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.registered.socket().set_ttl_v4(ttl)
+        self.registration.socket().set_ttl_v4(ttl)
     }
 
     /// How long closing waits for unsent bytes (`SO_LINGER`), in whole seconds; `None`: not at all,
@@ -90,7 +90,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn linger(&self) -> io::Result<Option<Duration>> {
-        self.registered.socket().linger()
+        self.registration.socket().linger()
     }
 
     /// Sets how long closing waits for unsent bytes (`SO_LINGER`), in whole seconds.
@@ -102,7 +102,7 @@ impl TcpStream {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-        self.registered.socket().set_linger(linger)
+        self.registration.socket().set_linger(linger)
     }
 
     /// Makes closing reset the connection and drop unsent bytes (`SO_LINGER` of zero).
@@ -120,7 +120,7 @@ impl TcpStream {
     ///
     /// Those of `getsockopt(2)`.
     pub fn keepalive(&self) -> io::Result<bool> {
-        self.registered.socket().keepalive()
+        self.registration.socket().keepalive()
     }
 
     /// Sets whether an idle connection is probed (`SO_KEEPALIVE`), at the system's intervals;
@@ -130,6 +130,6 @@ impl TcpStream {
     ///
     /// Those of `setsockopt(2)`.
     pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
-        self.registered.socket().set_keepalive(keepalive)
+        self.registration.socket().set_keepalive(keepalive)
     }
 }

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::listener::TcpListener;
 use super::stream::TcpStream;
-use crate::io::registered::Registered;
+use crate::io::registration::Registration;
 
 /// A TCP socket that is not connected yet, with its options.
 ///
@@ -31,7 +31,7 @@ use crate::io::registered::Registered;
 /// # }).unwrap();
 /// ```
 pub struct TcpSocket {
-    registered: Registered,
+    registration: Registration,
 }
 
 impl TcpSocket {
@@ -64,7 +64,7 @@ impl TcpSocket {
             Some(Protocol::TCP),
         )?;
         Ok(Self {
-            registered: Registered::new(socket.into()),
+            registration: Registration::new(socket.into()),
         })
     }
 
@@ -76,7 +76,7 @@ impl TcpSocket {
     pub fn from_std_stream(stream: std::net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self {
-            registered: Registered::from_outside(stream.into()),
+            registration: Registration::from_foreign_fd(stream.into()),
         })
     }
 
@@ -86,7 +86,7 @@ impl TcpSocket {
     ///
     /// Those of `bind(2)`: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`.
     pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.registered.socket().bind(&address.into())
+        self.registration.socket().bind(&address.into())
     }
 
     /// Connects the socket.
@@ -104,8 +104,8 @@ impl TcpSocket {
     ///
     /// Dropping the future closes the socket.
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        let started = self.registered.socket().connect(&address.into());
-        let stream = TcpStream::from_registered(self.registered);
+        let started = self.registration.socket().connect(&address.into());
+        let stream = TcpStream::from_registration(self.registration);
         match started {
             Ok(()) => Ok(stream),
             Err(error) if is_under_way(&error) => {
@@ -124,10 +124,10 @@ impl TcpSocket {
     ///
     /// Those of `listen(2)`: `AddrInUse`.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        self.registered
+        self.registration
             .socket()
             .listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(TcpListener::from_registered(self.registered))
+        Ok(TcpListener::from_registration(self.registration))
     }
 
     /// The address that the socket is bound to.
@@ -136,7 +136,7 @@ impl TcpSocket {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registered.socket().local_addr()?)
+        internet(self.registration.socket().local_addr()?)
     }
 
     /// Takes and clears the pending error (`SO_ERROR`).
@@ -145,7 +145,7 @@ impl TcpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.registered.socket().take_error()
+        self.registration.socket().take_error()
     }
 
     /// Restricts the socket to one network interface, or lifts that (`SO_BINDTODEVICE`).
@@ -154,7 +154,7 @@ impl TcpSocket {
     ///
     /// Those of `setsockopt(2)`: `ENODEV` for an unknown interface, `PermissionDenied`.
     pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
-        self.registered.socket().bind_device(interface)
+        self.registration.socket().bind_device(interface)
     }
 
     /// The interface that the socket is restricted to.
@@ -163,7 +163,7 @@ impl TcpSocket {
     ///
     /// Those of `getsockopt(2)`.
     pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
-        self.registered.socket().device()
+        self.registration.socket().device()
     }
 }
 
@@ -178,7 +178,7 @@ macro_rules! options {
             ///
             /// Those of `setsockopt(2)`.
             pub fn $set(&self, value: $type) -> io::Result<()> {
-                self.registered.socket().$set_to(value)
+                self.registration.socket().$set_to(value)
             }
 
             $(#[$get_doc])*
@@ -187,7 +187,7 @@ macro_rules! options {
             ///
             /// Those of `getsockopt(2)`.
             pub fn $get(&self) -> io::Result<$type> {
-                self.registered.socket().$get_from()
+                self.registration.socket().$get_from()
             }
         )*}
     };
@@ -226,7 +226,7 @@ macro_rules! buffers {
             ///
             /// Those of `setsockopt(2)`.
             pub fn $set(&self, bytes: u32) -> io::Result<()> {
-                self.registered.socket().$set(bytes as usize)
+                self.registration.socket().$set(bytes as usize)
             }
 
             #[doc = concat!("The size of a buffer in the kernel, in bytes (`", $option, "`): twice what was set.")]
@@ -235,7 +235,7 @@ macro_rules! buffers {
             ///
             /// Those of `getsockopt(2)`.
             pub fn $get(&self) -> io::Result<u32> {
-                let bytes = self.registered.socket().$get()?;
+                let bytes = self.registration.socket().$get()?;
                 Ok(u32::try_from(bytes).unwrap_or(u32::MAX))
             }
         )*}
@@ -264,13 +264,13 @@ pub(super) fn internet(address: SockAddr) -> io::Result<SocketAddr> {
 
 impl AsFd for TcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registered.lend()
+        self.registration.expose_fd()
     }
 }
 
 impl AsRawFd for TcpSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.registered.lend().as_raw_fd()
+        self.registration.expose_fd().as_raw_fd()
     }
 }
 
@@ -278,7 +278,7 @@ impl fmt::Debug for TcpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TcpSocket")
             .field("address", &self.local_addr().ok())
-            .field("fd", &self.registered)
+            .field("fd", &self.registration)
             .finish()
     }
 }

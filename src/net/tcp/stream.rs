@@ -1,6 +1,6 @@
 //! A TCP connection.
 //!
-//! Called by users; calls `io::registered` to wait and `sys::socket` to move bytes.
+//! Called by users; calls `io::registration` to wait and `sys::socket` to move bytes.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use super::socket::TcpSocket;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::transfer::{receive, receive_vectored, send, send_vectored};
-use crate::io::registered::{Progress, Registered, Shared, TicketSlot, WaitAs};
+use crate::io::registration::{Registration, WithTicket};
 use crate::io::{Interest, Ready};
 use crate::net::resolve::{ToSocketAddrs, resolve};
-use crate::reactor::source::{Direction, Directions};
+use crate::reactor::source::{Completion, Direction, Directions, TicketSlot, Waiter};
 use crate::sys::socket as call;
 use crate::time;
 
@@ -45,7 +45,7 @@ use crate::time;
 /// # }
 /// ```
 pub struct TcpStream {
-    pub(super) registered: Registered,
+    pub(super) registration: Registration,
 }
 
 /// Making and unmaking.
@@ -104,8 +104,8 @@ impl TcpStream {
         }
     }
 
-    pub(super) fn from_registered(registered: Registered) -> Self {
-        Self { registered }
+    pub(super) fn from_registration(registration: Registration) -> Self {
+        Self { registration }
     }
 
     /// Waits until the connection that `connect(2)` began is made.
@@ -115,7 +115,7 @@ impl TcpStream {
                 return Err(error);
             }
             match self.peer_addr() {
-                Ok(_) => Ok(Progress::whole(())),
+                Ok(_) => Ok(Completion::may_have_more(())),
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                     Err(io::ErrorKind::WouldBlock.into())
                 }
@@ -123,8 +123,8 @@ impl TcpStream {
             }
         };
         poll_fn(|cx| {
-            self.registered
-                .poll_io(cx, Direction::Write, WaitAs::Only, outcome)
+            self.registration
+                .poll_io(cx, Direction::Write, Waiter::Exclusive, outcome)
         })
         .await
     }
@@ -136,7 +136,7 @@ impl TcpStream {
     /// Those of `ioctl(2)`, `FIONBIO`.
     pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self::from_registered(Registered::from_outside(
+        Ok(Self::from_registration(Registration::from_foreign_fd(
             stream.into(),
         )))
     }
@@ -148,7 +148,7 @@ impl TcpStream {
     ///
     /// None at present.
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
-        Ok(self.registered.into_fd().into())
+        Ok(self.registration.into_fd().into())
     }
 
     /// Splits the stream into halves that borrow it, at no cost.
@@ -192,8 +192,9 @@ impl TcpStream {
             Poll::Ready(Ok(Ready {
                 readable,
                 writable,
-                read_closed: interest.is_readable() && self.registered.is_final(Direction::Read),
-                write_closed: interest.is_writable() && self.registered.is_final(Direction::Write),
+                read_closed: interest.is_readable() && self.registration.is_closed(Direction::Read),
+                write_closed: interest.is_writable()
+                    && self.registration.is_closed(Direction::Write),
             }))
         })
         .await
@@ -234,9 +235,9 @@ impl TcpStream {
     }
 
     fn when_ready(&self, direction: Direction) -> impl Future<Output = io::Result<()>> + Unpin {
-        Shared::new(direction, move |cx: &Context<'_>, slot: &mut TicketSlot| {
-            self.registered
-                .poll_ready(cx, direction, WaitAs::Ticket(slot))
+        WithTicket::new(direction, move |cx: &Context<'_>, slot: &mut TicketSlot| {
+            self.registration
+                .poll_ready(cx, direction, Waiter::Ticket(slot))
         })
     }
 
@@ -250,8 +251,8 @@ impl TcpStream {
     ///
     /// Outside of a runtime.
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.registered
-            .poll_ready(cx, Direction::Read, WaitAs::Anyone)
+        self.registration
+            .poll_ready(cx, Direction::Read, Waiter::Anonymous)
     }
 
     /// Polls for writing to be possible; see [`writable`](Self::writable).
@@ -264,8 +265,8 @@ impl TcpStream {
     ///
     /// Outside of a runtime.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.registered
-            .poll_ready(cx, Direction::Write, WaitAs::Anyone)
+        self.registration
+            .poll_ready(cx, Direction::Write, Waiter::Anonymous)
     }
 
     /// Receives without taking: what is peeked at will be read again.
@@ -282,10 +283,10 @@ impl TcpStream {
     ///
     /// Nothing is taken, so nothing is lost.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Shared::new(Direction::Read, |cx, slot| {
-            let peek = |fd: BorrowedFd<'_>| call::peek(fd, buffer).map(Progress::whole);
-            self.registered
-                .poll_io(cx, Direction::Read, WaitAs::Ticket(slot), peek)
+        WithTicket::new(Direction::Read, |cx, slot| {
+            let peek = |fd: BorrowedFd<'_>| call::peek(fd, buffer).map(Completion::may_have_more);
+            self.registration
+                .poll_io(cx, Direction::Read, Waiter::Ticket(slot), peek)
         })
         .await
     }
@@ -299,7 +300,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing is; those of `recv(2)`.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.registered
+        self.registration
             .try_io(Directions::READ, |fd| receive(fd, buffer))
     }
 
@@ -309,7 +310,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing is; those of `recvmsg(2)`.
     pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.registered
+        self.registration
             .try_io(Directions::READ, |fd| receive_vectored(fd, buffers))
     }
 
@@ -319,7 +320,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `send(2)`.
     pub fn try_write(&self, buffer: &[u8]) -> io::Result<usize> {
-        self.registered
+        self.registration
             .try_io(Directions::WRITE, |fd| send(fd, buffer))
     }
 
@@ -329,7 +330,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `sendmsg(2)`.
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.registered
+        self.registration
             .try_io(Directions::WRITE, |fd| send_vectored(fd, buffers))
     }
 
@@ -367,8 +368,9 @@ impl TcpStream {
         interest: Interest,
         operation: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
-        self.registered
-            .try_io(interest.directions(), |_| operation().map(Progress::whole))
+        self.registration.try_io(interest.directions(), |_| {
+            operation().map(Completion::may_have_more)
+        })
     }
 }
 
@@ -394,13 +396,13 @@ impl TryFrom<std::net::TcpStream> for TcpStream {
 
 impl AsFd for TcpStream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registered.lend()
+        self.registration.expose_fd()
     }
 }
 
 impl AsRawFd for TcpStream {
     fn as_raw_fd(&self) -> RawFd {
-        self.registered.lend().as_raw_fd()
+        self.registration.expose_fd().as_raw_fd()
     }
 }
 
@@ -409,7 +411,7 @@ impl fmt::Debug for TcpStream {
         f.debug_struct("TcpStream")
             .field("local", &self.local_addr().ok())
             .field("peer", &self.peer_addr().ok())
-            .field("fd", &self.registered)
+            .field("fd", &self.registration)
             .finish()
     }
 }

@@ -1,6 +1,6 @@
 //! Moving bytes: what reading and writing a TCP stream, its halves and references to it share.
 //!
-//! Called by `stream` and `split`; calls `io::registered` to wait and `sys::socket` to move bytes.
+//! Called by `stream` and `split`; calls `io::registration` to wait and `sys::socket` to move bytes.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
@@ -10,8 +10,7 @@ use std::task::{Context, Poll};
 
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::stream::TcpStream;
-use crate::io::registered::{Progress, WaitAs};
-use crate::reactor::source::Direction;
+use crate::reactor::source::{Completion, Direction, Waiter};
 use crate::sys::socket as call;
 
 /// Reading and writing, for the stream, its halves and references to it.
@@ -20,44 +19,46 @@ impl TcpStream {
     pub(super) fn poll_read_as(
         &self,
         cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
+        waiter: Waiter<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let receive = |fd: BorrowedFd<'_>| receive(fd, buffer);
-        self.registered
-            .poll_io(cx, Direction::Read, wait_as, receive)
+        self.registration
+            .poll_io(cx, Direction::Read, waiter, receive)
     }
 
     pub(super) fn poll_read_vectored_as(
         &self,
         cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
+        waiter: Waiter<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         let receive = |fd: BorrowedFd<'_>| receive_vectored(fd, buffers);
-        self.registered
-            .poll_io(cx, Direction::Read, wait_as, receive)
+        self.registration
+            .poll_io(cx, Direction::Read, waiter, receive)
     }
 
     #[inline]
     pub(super) fn poll_write_as(
         &self,
         cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
+        waiter: Waiter<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let send = |fd: BorrowedFd<'_>| send(fd, buffer);
-        self.registered.poll_io(cx, Direction::Write, wait_as, send)
+        self.registration
+            .poll_io(cx, Direction::Write, waiter, send)
     }
 
     pub(super) fn poll_write_vectored_as(
         &self,
         cx: &Context<'_>,
-        wait_as: WaitAs<'_>,
+        waiter: Waiter<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let send = |fd: BorrowedFd<'_>| send_vectored(fd, buffers);
-        self.registered.poll_io(cx, Direction::Write, wait_as, send)
+        self.registration
+            .poll_io(cx, Direction::Write, waiter, send)
     }
 
     /// Shuts down writing; a connection that the peer has reset needs no more.
@@ -70,36 +71,36 @@ impl TcpStream {
 }
 
 #[inline]
-pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Progress<usize>> {
-    call::recv(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
+pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Completion<usize>> {
+    call::recv(fd, buffer).map(|moved| Completion::of_stream(moved, buffer.len()))
 }
 
 pub(super) fn receive_vectored(
     fd: BorrowedFd<'_>,
     buffers: &mut [IoSliceMut<'_>],
-) -> io::Result<Progress<usize>> {
+) -> io::Result<Completion<usize>> {
     let taken = buffers.iter().take(call::MAX_SLICES);
     let room = taken.map(|buffer| buffer.len()).sum();
-    call::recv_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
+    call::recv_vectored(fd, buffers).map(|moved| Completion::of_stream(moved, room))
 }
 
 #[inline]
-pub(super) fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<Progress<usize>> {
-    call::send(fd, buffer).map(|moved| Progress::of(moved, buffer.len()))
+pub(super) fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<Completion<usize>> {
+    call::send(fd, buffer).map(|moved| Completion::of_stream(moved, buffer.len()))
 }
 
 pub(super) fn send_vectored(
     fd: BorrowedFd<'_>,
     buffers: &[IoSlice<'_>],
-) -> io::Result<Progress<usize>> {
+) -> io::Result<Completion<usize>> {
     let taken = buffers.iter().take(call::MAX_SLICES);
     let room = taken.map(|buffer| buffer.len()).sum();
-    call::send_vectored(fd, buffers).map(|moved| Progress::of(moved, room))
+    call::send_vectored(fd, buffers).map(|moved| Completion::of_stream(moved, room))
 }
 
 /// Implements reading for a type that leads to a stream.
 macro_rules! impl_read {
-    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
+    ([$($generics:tt)*] $type:ty, $waiter:expr, |$this:ident| $stream:expr) => {
         impl<$($generics)*> futures_io::AsyncRead for $type {
             #[inline]
             fn poll_read(
@@ -108,7 +109,7 @@ macro_rules! impl_read {
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                $stream.poll_read_as(cx, $wait_as, buffer)
+                $stream.poll_read_as(cx, $waiter, buffer)
             }
 
             fn poll_read_vectored(
@@ -117,7 +118,7 @@ macro_rules! impl_read {
                 buffers: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                $stream.poll_read_vectored_as(cx, $wait_as, buffers)
+                $stream.poll_read_vectored_as(cx, $waiter, buffers)
             }
         }
     };
@@ -125,7 +126,7 @@ macro_rules! impl_read {
 
 /// Implements writing for a type that leads to a stream.
 macro_rules! impl_write {
-    ([$($generics:tt)*] $type:ty, $wait_as:expr, |$this:ident| $stream:expr) => {
+    ([$($generics:tt)*] $type:ty, $waiter:expr, |$this:ident| $stream:expr) => {
         impl<$($generics)*> futures_io::AsyncWrite for $type {
             #[inline]
             fn poll_write(
@@ -134,7 +135,7 @@ macro_rules! impl_write {
                 buffer: &[u8],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                $stream.poll_write_as(cx, $wait_as, buffer)
+                $stream.poll_write_as(cx, $waiter, buffer)
             }
 
             fn poll_write_vectored(
@@ -143,7 +144,7 @@ macro_rules! impl_write {
                 buffers: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 let $this = self.get_mut();
-                $stream.poll_write_vectored_as(cx, $wait_as, buffers)
+                $stream.poll_write_vectored_as(cx, $waiter, buffers)
             }
 
             /// Does nothing: there is no buffer outside of the kernel.
@@ -160,11 +161,11 @@ macro_rules! impl_write {
     };
 }
 
-impl_read!(['a] ReadHalf<'a>, WaitAs::Only, |this| this.stream);
-impl_write!(['a] WriteHalf<'a>, WaitAs::Only, |this| this.stream);
-impl_read!([] OwnedReadHalf, WaitAs::Only, |this| this.stream);
-impl_write!([] OwnedWriteHalf, WaitAs::Only, |this| this.stream);
-impl_read!([] TcpStream, WaitAs::Only, |this| this);
-impl_write!([] TcpStream, WaitAs::Only, |this| this);
-impl_read!([] & TcpStream, WaitAs::Anyone, |this| this);
-impl_write!([] & TcpStream, WaitAs::Anyone, |this| this);
+impl_read!(['a] ReadHalf<'a>, Waiter::Exclusive, |this| this.stream);
+impl_write!(['a] WriteHalf<'a>, Waiter::Exclusive, |this| this.stream);
+impl_read!([] OwnedReadHalf, Waiter::Exclusive, |this| this.stream);
+impl_write!([] OwnedWriteHalf, Waiter::Exclusive, |this| this.stream);
+impl_read!([] TcpStream, Waiter::Exclusive, |this| this);
+impl_write!([] TcpStream, Waiter::Exclusive, |this| this);
+impl_read!([] & TcpStream, Waiter::Anonymous, |this| this);
+impl_write!([] & TcpStream, Waiter::Anonymous, |this| this);
