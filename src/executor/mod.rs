@@ -219,6 +219,7 @@ impl Executor {
         task.is_some_and(|task| task.generation() == target.generation())
     }
 
+    #[inline]
     fn wake_other(&self, target: WakeTarget) {
         self.wake_slot(target.slot(), |tenant| {
             tenant.generation() == target.generation()

@@ -63,7 +63,9 @@ impl Reactor {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        if let (Waiter::Exclusive, Some(target)) = (&waiter, waker.target) {
+        if let Waiter::Exclusive = waiter
+            && let Some(target) = waker.target()
+        {
             let waker = StoredWaker::Target(target);
             let replaced = source.wait_exclusively(direction, waker);
             release(sources, replaced);

@@ -126,7 +126,7 @@ pub(crate) const TASKS: Tasks = Tasks {
 pub(crate) fn waker_ref<'a>(cx: &std::task::Context<'a>) -> WakerRef<'a> {
     WakerRef {
         waker: cx.waker(),
-        target: waker::target_of(cx.waker()),
+        target_of: waker::target_of,
     }
 }
 

@@ -32,6 +32,8 @@ use crate::sys::epoll::Flags;
 const HUNG_UP: Flags = Flags::HUP;
 /// What ends reading.
 const READ_CLOSED: Flags = HUNG_UP.union(Flags::RDHUP);
+/// What says more than that something can be read or written.
+const RARE: Flags = READ_CLOSED.union(Flags::ERR).union(Flags::PRI);
 /// What lets a read go on.
 const READABLE: Flags = READ_CLOSED
     .union(Flags::ERR)
@@ -51,6 +53,9 @@ pub(crate) struct Source {
     trigger: Trigger,
     /// There may be urgent data, at which reads stop short.
     saw_urgent_data: bool,
+    /// No operation has returned the error of an error event: it is in the error queue, and reported until someone
+    /// takes it out.
+    has_queued_error: bool,
     /// What nobody waits for leaves the epoll set: it is level-triggered, or other runtimes wait for it, too.
     may_leave: bool,
     exclusive: [StoredWaker; 2],
@@ -73,34 +78,12 @@ impl DirectionState {
     const CLOSED: u8 = 1 << 2;
     /// An error event came, and no operation has found the end since: the next one may return the error.
     const ERROR: u8 = 1 << 3;
-    /// An operation has found the end since: the error is one in the error queue, which events report until it is
-    /// taken out.
-    const QUEUED_ERROR: u8 = 1 << 5;
     /// The operation failed for want of resources and is to be retried later.
     const BACKING_OFF: u8 = 1 << 4;
 
     #[inline]
     fn has(self, bits: u8) -> bool {
         self.0 & bits != 0
-    }
-
-    /// An event reports an error, or no longer does.
-    #[cold]
-    fn on_error(&mut self, is_reported: bool) {
-        if !is_reported {
-            self.0 &= !Self::QUEUED_ERROR;
-        } else if !self.has(Self::QUEUED_ERROR) {
-            self.0 |= Self::ERROR;
-        }
-    }
-
-    /// An operation has found the end.
-    #[inline]
-    fn found_end(&mut self) {
-        if self.has(Self::ERROR) {
-            self.0 ^= Self::ERROR | Self::QUEUED_ERROR;
-        }
-        self.0 &= !Self::READY;
     }
 }
 
@@ -124,6 +107,7 @@ impl Source {
             states: [DirectionState(DirectionState::READY); 2],
             trigger,
             saw_urgent_data: false,
+            has_queued_error: false,
             may_leave: trigger == Trigger::Level,
             exclusive: [StoredWaker::NONE, StoredWaker::NONE],
             extra: None,
@@ -208,15 +192,28 @@ impl Source {
     /// Takes in an event: the directions that it concerns are ready, and their waiters go to `woken`.
     #[inline]
     pub(crate) fn on_event(&mut self, event: Flags, mut woken: impl FnMut(StoredWaker)) {
-        if event.intersects(Flags::PRI) {
-            self.saw_urgent_data = true;
+        if event.intersects(RARE) || self.has_queued_error {
+            self.on_rare_event(event);
         }
-        if event.intersects(READABLE) {
-            self.on_ready(Direction::Read, event, READ_CLOSED, &mut woken);
+        let is_readable = u8::from(event.intersects(READABLE));
+        let is_writable = u8::from(event.intersects(WRITABLE));
+        self.on_ready(is_readable | is_writable << 1, &mut woken);
+    }
+
+    /// Takes in what an event says besides that something can be read or written.
+    #[cold]
+    fn on_rare_event(&mut self, event: Flags) {
+        self.saw_urgent_data |= event.intersects(Flags::PRI);
+        let is_error = event.intersects(Flags::ERR);
+        for (state, closes) in self.states.iter_mut().zip([READ_CLOSED, HUNG_UP]) {
+            if event.intersects(closes) {
+                state.0 |= DirectionState::CLOSED;
+            }
+            if is_error && !self.has_queued_error {
+                state.0 |= DirectionState::ERROR;
+            }
         }
-        if event.intersects(WRITABLE) {
-            self.on_ready(Direction::Write, event, HUNG_UP, &mut woken);
-        }
+        self.has_queued_error &= is_error;
     }
 
     /// An operation found nothing: the direction is not ready until the next event.
@@ -224,7 +221,9 @@ impl Source {
     pub(crate) fn on_would_block(&mut self, direction: Direction) {
         let state = self.state_mut(direction);
         if state.has(DirectionState::WATCHED) {
-            state.found_end();
+            let had_error = state.has(DirectionState::ERROR);
+            state.0 &= !(DirectionState::READY | DirectionState::ERROR);
+            self.has_queued_error |= had_error;
         }
     }
 
@@ -274,27 +273,27 @@ impl Source {
     /// Ends a rest: the direction counts as ready, its waiters go to `woken`.
     pub(crate) fn resume(&mut self, direction: Direction, mut woken: impl FnMut(StoredWaker)) {
         self.state_mut(direction).0 &= !DirectionState::BACKING_OFF;
-        self.on_ready(direction, Flags::NONE, Flags::NONE, &mut woken);
+        self.on_ready(1 << direction as u8, &mut woken);
     }
 
-    #[inline]
-    fn on_ready(
-        &mut self,
-        direction: Direction,
-        event: Flags,
-        closes: Flags,
-        woken: &mut impl FnMut(StoredWaker),
-    ) {
-        let state = self.state_mut(direction);
-        state.0 |= DirectionState::READY;
-        if event.intersects(closes) {
-            state.0 |= DirectionState::CLOSED;
-        }
-        if event.intersects(Flags::ERR) || state.has(DirectionState::QUEUED_ERROR) {
-            state.on_error(event.intersects(Flags::ERR));
-        }
-        if !state.has(DirectionState::BACKING_OFF) {
-            self.take_waiters_of(direction, woken);
+    /// Makes directions ready: a bit for each.
+    #[inline(always)]
+    fn on_ready(&mut self, mut directions: u8, woken: &mut impl FnMut(StoredWaker)) {
+        while directions != 0 {
+            let direction = directions.trailing_zeros() as usize & 1;
+            directions &= directions - 1;
+            let state = &mut self.states[direction];
+            state.0 |= DirectionState::READY;
+            if state.has(DirectionState::BACKING_OFF) {
+                continue;
+            }
+            let waker = self.exclusive[direction].take();
+            if !waker.is_none() {
+                woken(waker);
+            }
+            if let Some(extra) = &mut self.extra {
+                extra.lists[direction].drain_into(woken);
+            }
         }
     }
 
@@ -364,18 +363,14 @@ impl Source {
 
     /// Takes all waiters out.
     pub(crate) fn take_waiters(&mut self, mut woken: impl FnMut(StoredWaker)) {
-        self.take_waiters_of(Direction::Read, &mut woken);
-        self.take_waiters_of(Direction::Write, &mut woken);
-    }
-
-    #[inline(always)]
-    fn take_waiters_of(&mut self, direction: Direction, woken: &mut impl FnMut(StoredWaker)) {
-        let waker = self.exclusive[direction as usize].take();
-        if !waker.is_none() {
-            woken(waker);
+        for waker in &mut self.exclusive {
+            let waker = waker.take();
+            if !waker.is_none() {
+                woken(waker);
+            }
         }
-        if let Some(extra) = &mut self.extra {
-            extra.lists[direction as usize].drain_into(woken);
+        for list in self.extra.iter_mut().flat_map(|extra| &mut extra.lists) {
+            list.drain_into(&mut woken);
         }
     }
 

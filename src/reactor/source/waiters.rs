@@ -44,24 +44,30 @@ pub(crate) struct TicketedWait {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(pub(crate) u64);
 
-/// A task's waker, and what it wakes if it is one of ours.
+/// A task's waker, and how to see what it wakes if it is one of ours.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WakerRef<'a> {
     pub(crate) waker: &'a Waker,
-    pub(crate) target: Option<WakeTarget>,
+    /// Only who waits looks.
+    pub(crate) target_of: fn(&Waker) -> Option<WakeTarget>,
 }
 
 impl WakerRef<'_> {
+    #[inline]
+    pub(crate) fn target(self) -> Option<WakeTarget> {
+        (self.target_of)(self.waker)
+    }
+
     /// Keeps the waker. A foreign one is cloned, which is foreign code.
     pub(crate) fn store(self) -> StoredWaker {
-        match self.target {
+        match self.target() {
             Some(target) => StoredWaker::Target(target),
             None => StoredWaker::Foreign(self.waker.clone()),
         }
     }
 
     fn identity(self) -> Identity {
-        match self.target {
+        match self.target() {
             Some(target) => Identity::Target(target.to_bits()),
             None => Identity::of(self.waker),
         }
@@ -166,6 +172,7 @@ impl WaitList {
     }
 
     /// Takes all waiters out.
+    #[cold]
     pub(super) fn drain_into(&mut self, woken: &mut impl FnMut(StoredWaker)) {
         mem::take(&mut self.tickets)
             .into_values()
@@ -235,6 +242,7 @@ impl Anonymous {
 mod tests {
     use super::*;
     use crate::remote::Generation;
+    use std::cell::Cell;
     use std::sync::Arc;
     use std::task::Wake;
 
@@ -254,11 +262,17 @@ mod tests {
         wakers.iter().map(StoredWaker::identity).collect()
     }
 
+    thread_local! {
+        /// What the waker that [`wait`] polls with wakes.
+        static OURS: Cell<Option<WakeTarget>> = const { Cell::new(None) };
+    }
+
     /// Polls by wakers of ours.
     fn wait(list: &mut WaitList, slot: u32, is_gone: impl Fn(WakeTarget) -> bool) {
+        OURS.set(Some(target(slot)));
         let waker = WakerRef {
             waker: Waker::noop(),
-            target: Some(target(slot)),
+            target_of: |_| OURS.get(),
         };
         if !list.has_anonymous(waker) {
             list.insert_anonymous(waker.store(), is_gone);
@@ -274,8 +288,8 @@ mod tests {
             for round in 0..3 {
                 for (slot, waker) in (0..).zip(&foreign) {
                     wait(&mut list, slot, |_| false);
-                    let target = None;
-                    let waker = WakerRef { waker, target };
+                    let target_of = |_: &Waker| None;
+                    let waker = WakerRef { waker, target_of };
                     if !list.has_anonymous(waker) {
                         list.insert_anonymous(waker.store(), |_| false);
                     }
@@ -307,7 +321,7 @@ mod tests {
 
     #[test]
     fn many_waiters_who_live_are_looked_through_seldom() {
-        let looks = std::cell::Cell::new(0);
+        let looks = Cell::new(0);
         let mut list = WaitList::default();
         for slot in 0..100_000 {
             wait(&mut list, slot, |_| {
