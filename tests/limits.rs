@@ -1,8 +1,5 @@
 //! Limits of the process and the system: who needs what has run out is told so, and all else goes on.
-#![expect(
-    unsafe_code,
-    reason = "only libc changes the user and fills epoll sets"
-)]
+#![expect(unsafe_code, reason = "only libc fills epoll sets")]
 
 mod common;
 
@@ -12,26 +9,15 @@ use std::net::TcpStream as StdStream;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::pin::pin;
 
-use common::process::{Resource, alone, alone_under, limit, skip};
+use common::process::{
+    Resource, alone, alone_under, become_nobody, limit, skip, wait_for_resolving_threads,
+};
 use common::sockets::{full_listener, poll_here, rounds, sources};
 use common::{listen, listen_at_localhost, open_fds, pair};
 use runtime::Runtime;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use runtime::time::{Duration, sleep};
-
-/// A user with no process on a usual system.
-const NOBODY_ELSE: libc::uid_t = 65_533;
-
-/// Gives up the rights of the superuser, whom no limit binds, if this process has them.
-fn become_nobody() {
-    // SAFETY: no pointers are passed.
-    let is_superuser = unsafe { libc::geteuid() } == 0;
-    // SAFETY: no pointers are passed.
-    if is_superuser && unsafe { libc::setuid(NOBODY_ELSE) } != 0 {
-        panic!("{}", io::Error::last_os_error());
-    }
-}
 
 /// Opens files until no more can be.
 fn exhaust() -> Vec<File> {
@@ -102,6 +88,7 @@ fn without_a_free_thread_a_name_is_not_looked_up_and_all_else_goes_on() {
             let (_listener, address) = listen_at_localhost().await;
             let by_name = ("localhost", address.port());
             TcpStream::connect(by_name).await.unwrap();
+            wait_for_resolving_threads();
             become_nobody();
             let before = limit(Resource::Threads, 0);
             let results = [

@@ -9,6 +9,7 @@
 //! No byte leaves a socket before the operation that takes it returns `Ready`, so dropping a future that
 //! has not is always safe; what combinators such as `read_exact` had gathered by then is lost.
 
+mod lookup_pool;
 mod resolve;
 mod tcp;
 

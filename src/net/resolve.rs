@@ -1,22 +1,20 @@
 //! From names to addresses, off the loop.
 //!
-//! Called by `bind` and `connect`; a name that is no literal is looked up on a thread of its own.
+//! Called by `bind` and `connect`; calls `lookup_pool` for a name that is not a literal address.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs as _,
 };
-use std::task::{Poll, Waker};
-use std::thread;
 
 use self::sealed::Lookup;
-use crate::sync::{Arc, Mutex};
+use super::lookup_pool;
 
 /// What names one or more socket addresses: an address, an address and a port, or a name and a port.
 ///
-/// A name that is no literal address is looked up with the system's resolver (`getaddrinfo(3)`) on a
-/// thread of its own, so a slow server stalls nobody but the asking task. The trait is sealed.
+/// A name that is not a literal address is looked up with the system's resolver (`getaddrinfo(3)`) on another
+/// thread, so a slow server does not stall the loop. A process runs at most 16 look-ups at once; further ones
+/// start in order as these end. The trait is sealed.
 ///
 /// # Examples
 ///
@@ -53,11 +51,12 @@ mod sealed {
 /// # Errors
 ///
 /// `InvalidInput` when the text is no `host:port`; the resolver's own errors; `QuotaExceeded` when no thread
-/// can be started (`RLIMIT_NPROC`, `pids.max`).
+/// runs and none can be started (`RLIMIT_NPROC`, `pids.max`).
 ///
 /// # Cancel safety
 ///
-/// Dropping the future abandons the answer; the thread ends by itself.
+/// Dropping the future abandons the answer. A look-up that has not started is not started; one that has
+/// occupies its thread until the resolver answers.
 ///
 /// # Examples
 ///
@@ -76,7 +75,9 @@ pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<I
 pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     let addresses = match host.lookup()? {
         Lookup::Known(addresses) => addresses,
-        Lookup::Name(name, port) => look_up(name, port).await?,
+        Lookup::Name(name, port) => {
+            lookup_pool::run(move || (name, port).to_socket_addrs().map(Vec::from_iter)).await?
+        }
     };
     if addresses.is_empty() {
         return Err(io::Error::new(
@@ -85,57 +86,6 @@ pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAd
         ));
     }
     Ok(addresses)
-}
-
-/// What the resolving thread and the waiting task share.
-#[derive(Default)]
-struct Answer {
-    addresses: Option<io::Result<Vec<SocketAddr>>>,
-    waker: Option<Waker>,
-}
-
-/// Asks the system's resolver on a thread of its own.
-async fn look_up(name: String, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let ours = Arc::new(Mutex::new(Answer::default()));
-    let theirs = Arc::clone(&ours);
-    thread::Builder::new()
-        .name("runtime-resolve".into())
-        .spawn(move || {
-            let addresses = (name.as_str(), port).to_socket_addrs().map(Vec::from_iter);
-            let waker = {
-                let mut answer = theirs.lock();
-                answer.addresses = Some(addresses);
-                answer.waker.take()
-            };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        })
-        .map_err(threadless)?;
-    poll_fn(|cx| {
-        let waker = cx.waker().clone();
-        let mut answer = ours.lock();
-        if let Some(addresses) = answer.addresses.take() {
-            return Poll::Ready(addresses);
-        }
-        let before = answer.waker.replace(waker);
-        drop(answer);
-        drop(before);
-        Poll::Pending
-    })
-    .await
-}
-
-/// What those are told for whom no thread could be started. The kernel's `EAGAIN` must not pass for
-/// `WouldBlock`: nothing will become ready.
-fn threadless(error: io::Error) -> io::Error {
-    let kind = match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::QuotaExceeded,
-        kind => kind,
-    };
-    let text =
-        format!("no thread could be started to look a name up (is a limit reached?): {error}");
-    io::Error::new(kind, text)
 }
 
 impl ToSocketAddrs for SocketAddr {}

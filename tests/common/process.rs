@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "only libc forks, sends signals and sets limits")]
 
 use std::env;
+use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -194,4 +195,33 @@ pub fn limit(resource: Resource, value: u64) -> u64 {
     let result = unsafe { libc::setrlimit(resource, &raw const limit) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     before
+}
+
+/// A user with no process on a usual system.
+const NOBODY_ELSE: libc::uid_t = 65_533;
+
+/// Gives up the rights of the superuser, whom no limit binds, if this process has them.
+pub fn become_nobody() {
+    // SAFETY: no pointers are passed.
+    let is_superuser = unsafe { libc::geteuid() } == 0;
+    // SAFETY: no pointers are passed.
+    if is_superuser && unsafe { libc::setuid(NOBODY_ELSE) } != 0 {
+        panic!("{}", io::Error::last_os_error());
+    }
+}
+
+/// How many threads of this process look names up.
+pub fn resolving_threads() -> usize {
+    let threads = fs::read_dir("/proc/self/task").expect("procfs is mounted");
+    threads
+        .filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok())
+        .filter(|name| name.trim() == "runtime-resolve")
+        .count()
+}
+
+/// Waits until the threads that looked names up have ended: until then they take further ones.
+pub fn wait_for_resolving_threads() {
+    while resolving_threads() > 0 {
+        thread::yield_now();
+    }
 }

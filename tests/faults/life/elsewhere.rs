@@ -15,6 +15,7 @@ use runtime::time::sleep;
 use super::listening::rested;
 use super::{Act, begun, dropped, waiting};
 use crate::common::parked::{this_thread, wait_until_parked};
+use crate::common::process::wait_for_resolving_threads;
 use crate::common::sockets::sources;
 use crate::common::{listen, pair_with_std};
 use crate::journal::Journal;
@@ -121,6 +122,8 @@ pub(super) fn be_woken_by_a_thread(journal: &Journal, runtime: &Runtime) -> Act 
 
 pub(super) fn look_up_a_name(journal: &Journal, runtime: &Runtime) -> Act {
     let name = ("localhost", 7);
+    // One of the life before would look this name up, too.
+    wait_for_resolving_threads();
     let mut addresses = runtime.block_on(journal.step("look up").run(lookup_host(name)))?;
     assert!(addresses.all(|address| address.ip().is_loopback()));
     Ok(())
