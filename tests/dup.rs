@@ -7,10 +7,12 @@
 mod common;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::TcpStream as StdStream;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 use std::thread;
 
 use common::sockets::{poll_here, poll_with, rounds, sources, until};
@@ -18,6 +20,7 @@ use common::{LIMIT, WakeCount, listen, pair_with_std, within};
 use runtime::Runtime;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpStream};
+use runtime::task::unconstrained;
 
 /// The tests reckon with the numbers of descriptors, so they run one after the other.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -48,7 +51,7 @@ async fn accept(listener: &TcpListener, peer: &StdStream) -> (TcpStream, RawFd) 
 fn duplicate(fd: RawFd, at_least: RawFd) -> OwnedFd {
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, at_least) };
-    assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+    assert!(fd >= 0, "{}", io::Error::last_os_error());
     // SAFETY: the kernel just made `fd`, and nobody else knows it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
@@ -260,4 +263,83 @@ fn a_number_that_others_shared_and_gave_away_unseen_is_not_taken_for_theirs() {
         }
         assert_eq!(sources(&fourth), 1);
     });
+}
+
+/// A connection that was made blocking through a duplicate which the stream knows nothing of, and its peer.
+async fn made_blocking(listener: &TcpListener) -> (TcpStream, StdStream) {
+    let peer = connect(listener);
+    let (stream, number) = accept(listener, &peer).await;
+    let behind = StdStream::from(duplicate(number, 0));
+    behind.set_nonblocking(false).unwrap();
+    (stream, peer)
+}
+
+/// What one operation comes to that does not wait.
+fn attempt<R>(operation: impl Future<Output = io::Result<R>>) -> io::Result<R> {
+    match poll_with(&mut pin!(operation), Waker::noop()) {
+        Poll::Ready(result) => result,
+        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+#[test]
+fn a_duplicate_that_is_made_blocking_stops_no_read() {
+    type Read = fn(&mut TcpStream, &mut [u8]) -> io::Result<usize>;
+    let reads: [Read; 5] = [
+        |stream, buffer| attempt(AsyncReadExt::read(stream, buffer)),
+        |stream, buffer| {
+            let mut buffers = [IoSliceMut::new(buffer)];
+            attempt(AsyncReadExt::read_vectored(stream, &mut buffers))
+        },
+        |stream, buffer| attempt(stream.peek(buffer)),
+        |stream, buffer| stream.try_read(buffer),
+        |stream, buffer| stream.try_read_vectored(&mut [IoSliceMut::new(buffer)]),
+    ];
+    alone(async |_| {
+        let (listener, _) = listen().await;
+        for read in reads {
+            let (mut stream, mut peer) = made_blocking(&listener).await;
+            let mut buffer = [0; 8];
+            // Nothing has come, and the kernel would wait for it; the watchdog ends that.
+            let error = read(&mut stream, &mut buffer).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            peer.write_all(b"ab").unwrap();
+            stream.readable().await.unwrap();
+            assert_eq!(read(&mut stream, &mut buffer).unwrap(), 2);
+        }
+    });
+}
+
+#[test]
+fn a_duplicate_that_is_made_blocking_stops_no_write() {
+    type Write = fn(&mut TcpStream, &[u8]) -> io::Result<usize>;
+    let writes: [Write; 4] = [
+        |stream, buffer| attempt(AsyncWriteExt::write(stream, buffer)),
+        |stream, buffer| {
+            let buffers = [IoSlice::new(buffer)];
+            attempt(AsyncWriteExt::write_vectored(stream, &buffers))
+        },
+        |stream, buffer| stream.try_write(buffer),
+        |stream, buffer| stream.try_write_vectored(&[IoSlice::new(buffer)]),
+    ];
+    // Without a budget, so that writing ends only when no more fits.
+    let test = async |_: &Runtime| {
+        let (listener, _) = listen().await;
+        for write in writes {
+            let (mut stream, mut peer) = made_blocking(&listener).await;
+            let mut written = 0;
+            // When no more fits, the kernel would wait for room; the watchdog ends that.
+            let error = loop {
+                match write(&mut stream, &[7; 1 << 16]) {
+                    Ok(length) => written += length,
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            peer.read_exact(&mut vec![0; written]).unwrap();
+            stream.writable().await.unwrap();
+            write(&mut stream, b"ab").unwrap();
+        }
+    };
+    alone(async |runtime| unconstrained(test(runtime)).await);
 }

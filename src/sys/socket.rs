@@ -2,6 +2,11 @@
 //!
 //! Creation, options and addresses are `socket2`'s; `std` repeats nothing here because its calls
 //! leave out `MSG_NOSIGNAL` or need a second call for the flags.
+//!
+//! # Invariants
+//!
+//! 1. Transfers never block, whatever `O_NONBLOCK` says: all duplicates of a socket share that flag, and another
+//!    owner may clear it. `accept4` has no such flag; it goes by `O_NONBLOCK`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
@@ -15,6 +20,8 @@ use super::{check, check_len, uninterrupted};
 
 /// How many slices one vectored call takes (`UIO_MAXIOV`); longer lists are cut.
 pub(crate) const MAX_SLICES: usize = 1024;
+
+const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 /// Takes a connection off the listener's backlog, nonblocking and close-on-exec.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
@@ -41,12 +48,12 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAdd
 /// Receives into `buffer`; 0 is the end of the stream, or an empty buffer.
 #[inline]
 pub(crate) fn recv(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    recv_flags(socket, buffer, 0)
+    recv_flags(socket, buffer, libc::MSG_DONTWAIT)
 }
 
 /// Copies what could be received into `buffer` and leaves it in the socket.
 pub(crate) fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    recv_flags(socket, buffer, libc::MSG_PEEK)
+    recv_flags(socket, buffer, libc::MSG_DONTWAIT | libc::MSG_PEEK)
 }
 
 #[inline]
@@ -74,7 +81,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
                 socket.as_raw_fd(),
                 buffer.as_ptr().cast(),
                 buffer.len(),
-                libc::MSG_NOSIGNAL,
+                SEND_FLAGS,
             )
         })
     })
@@ -91,7 +98,9 @@ pub(crate) fn recv_vectored(
     uninterrupted(|| {
         // SAFETY: `msg_iov` must point to `msg_iovlen` iovecs valid for writing: `IoSliceMut` has
         // the layout of `iovec`, the count is at most the slice's, and both live over the call.
-        check_len(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, 0) })
+        check_len(unsafe {
+            libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT)
+        })
     })
 }
 
@@ -104,9 +113,7 @@ pub(crate) fn send_vectored(socket: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> 
         // SAFETY: `msg_iov` must point to `msg_iovlen` iovecs valid for reading, which `sendmsg`
         // does not write: `IoSlice` has the layout of `iovec`, the count is at most the slice's,
         // and both live over the call.
-        check_len(unsafe {
-            libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
-        })
+        check_len(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, SEND_FLAGS) })
     })
 }
 
