@@ -9,11 +9,14 @@
 //! No byte leaves a socket before the operation that takes it returns `Ready`, so dropping a future that
 //! has not is always safe; what combinators such as `read_exact` had gathered by then is lost.
 
+mod addr;
 mod lookup_pool;
 mod resolve;
+mod stream_io;
 mod tcp;
 
-pub use self::resolve::{ToSocketAddrs, lookup_host};
+pub use self::addr::ToSocketAddrs;
+pub use self::resolve::lookup_host;
 pub use self::tcp::listener::{Incoming, TcpListener};
 pub use self::tcp::socket::TcpSocket;
 pub use self::tcp::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};

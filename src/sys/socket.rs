@@ -10,7 +10,6 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
@@ -23,8 +22,9 @@ pub(crate) const MAX_SLICES: usize = 1024;
 
 const SEND_FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
-/// Takes a connection off the listener's backlog, nonblocking and close-on-exec.
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+/// Takes a connection off the listener's backlog, nonblocking and close-on-exec, and its peer's address, which is
+/// of the listener's family.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     const FLAGS: libc::c_int = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     let take = |storage: *mut socket2::SockAddrStorage, len: *mut libc::socklen_t| {
         // SAFETY: `storage` must be valid for writing `*len` bytes and `len` for reading and
@@ -35,14 +35,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAdd
     };
     // SAFETY: the closure must leave a valid address in the storage, of the length that it sets:
     // the kernel does so when `accept4` succeeds, and on errors nothing is read.
-    let (fd, peer) = uninterrupted(|| unsafe { SockAddr::try_init(take) })?;
-    let peer = peer.as_socket().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "accept: the peer's address is not an internet address; is this a TCP listener?",
-        )
-    })?;
-    Ok((fd, peer))
+    uninterrupted(|| unsafe { SockAddr::try_init(take) })
 }
 
 /// Receives into `buffer`; 0 is the end of the stream, or an empty buffer.

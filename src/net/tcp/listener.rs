@@ -15,7 +15,8 @@ use futures_core::Stream;
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
 use crate::io::registration::{Registration, WithTicket};
-use crate::net::resolve::{ToSocketAddrs, resolve};
+use crate::net::addr::{ToSocketAddrs, to_inet};
+use crate::net::resolve::resolve;
 use crate::reactor::source::{Completion, Direction, Waiter};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sys;
@@ -136,8 +137,10 @@ impl TcpListener {
         mut waiter: Waiter<'_>,
     ) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
         loop {
-            let accept =
-                |fd: BorrowedFd<'_>| sys::socket::accept(fd).map(Completion::level_reported);
+            let accept = |fd: BorrowedFd<'_>| {
+                let (fd, peer) = sys::socket::accept(fd)?;
+                Ok(Completion::level_reported((fd, to_inet(&peer)?)))
+            };
             let result = self
                 .registration
                 .poll_io(cx, Direction::Read, waiter.reborrow(), accept);
@@ -189,7 +192,7 @@ impl TcpListener {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        super::socket::internet(self.registration.socket().local_addr()?)
+        to_inet(&self.registration.socket().local_addr()?)
     }
 
     /// The time to live of packets (`IP_TTL`).

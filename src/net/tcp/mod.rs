@@ -5,4 +5,3 @@ mod options;
 pub(super) mod socket;
 pub(super) mod split;
 pub(super) mod stream;
-mod transfer;

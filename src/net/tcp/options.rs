@@ -6,8 +6,8 @@ use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-use super::socket::internet;
 use super::stream::TcpStream;
+use crate::net::addr::to_inet;
 
 /// Addresses and options.
 impl TcpStream {
@@ -17,7 +17,7 @@ impl TcpStream {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registration.socket().local_addr()?)
+        to_inet(&self.registration.socket().local_addr()?)
     }
 
     /// The address of the other end.
@@ -26,7 +26,7 @@ impl TcpStream {
     ///
     /// Those of `getpeername(2)`: `NotConnected` when the peer has reset the connection.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registration.socket().peer_addr()?)
+        to_inet(&self.registration.socket().peer_addr()?)
     }
 
     /// Takes and clears the pending error (`SO_ERROR`).

@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::listener::TcpListener;
 use super::stream::TcpStream;
 use crate::io::registration::Registration;
+use crate::net::addr::to_inet;
 
 /// A TCP socket that is not connected yet, with its options.
 ///
@@ -108,7 +109,7 @@ impl TcpSocket {
         let stream = TcpStream::from_registration(self.registration);
         match started {
             Ok(()) => Ok(stream),
-            Err(error) if is_under_way(&error) => {
+            Err(error) if is_in_progress(&error) => {
                 stream.connected().await?;
                 Ok(stream)
             }
@@ -136,7 +137,7 @@ impl TcpSocket {
     ///
     /// Those of `getsockname(2)`.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        internet(self.registration.socket().local_addr()?)
+        to_inet(&self.registration.socket().local_addr()?)
     }
 
     /// Takes and clears the pending error (`SO_ERROR`).
@@ -247,19 +248,9 @@ buffers! {
     "SO_RCVBUF": set_recv_buffer_size, recv_buffer_size;
 }
 
-/// Whether `connect` has begun what a later event will end; a signal leaves it under way too.
-fn is_under_way(error: &io::Error) -> bool {
+/// Whether `connect` has begun what a later event will end; a signal leaves it in progress too.
+fn is_in_progress(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
-}
-
-/// The address of a socket that is one of the internet's.
-pub(super) fn internet(address: SockAddr) -> io::Result<SocketAddr> {
-    address.as_socket().ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the socket's address is not an internet address; is this a TCP socket?",
-        )
-    })
 }
 
 impl AsFd for TcpSocket {

@@ -6,6 +6,8 @@ use std::error;
 use std::fmt;
 
 use super::stream::TcpStream;
+use crate::net::stream_io::{self, impl_read, impl_write};
+use crate::reactor::source::Waiter;
 use crate::sync::Arc;
 use crate::sys::fork::Process;
 
@@ -34,6 +36,11 @@ impl<'a> WriteHalf<'a> {
         Self { stream }
     }
 }
+
+impl_read!(['a] ReadHalf<'a>, Waiter::Exclusive, |this| this.stream);
+impl_write!(['a] WriteHalf<'a>, Waiter::Exclusive, |this| this.stream);
+impl_read!([] OwnedReadHalf, Waiter::Exclusive, |this| &*this.stream);
+impl_write!([] OwnedWriteHalf, Waiter::Exclusive, |this| &*this.stream);
 
 impl AsRef<TcpStream> for ReadHalf<'_> {
     fn as_ref(&self) -> &TcpStream {
@@ -116,7 +123,7 @@ impl Drop for OwnedWriteHalf {
     fn drop(&mut self) {
         if self.shuts_down_in.is_some_and(Process::is_current) {
             // A connection that failed has nothing to shut down, and a destructor nobody to tell.
-            let _ = self.stream.close_write();
+            let _ = stream_io::close_write(&*self.stream);
         }
     }
 }

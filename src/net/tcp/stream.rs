@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use super::socket::TcpSocket;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use super::transfer::{receive, receive_vectored, send, send_vectored};
 use crate::io::registration::{Registration, WithTicket};
 use crate::io::{Interest, Ready};
-use crate::net::resolve::{ToSocketAddrs, resolve};
-use crate::reactor::source::{Completion, Direction, Directions, TicketSlot, Waiter};
-use crate::sys::socket as call;
+use crate::net::addr::ToSocketAddrs;
+use crate::net::resolve::resolve;
+use crate::net::stream_io::{self, StreamSocket, impl_read, impl_write};
+use crate::reactor::source::{Completion, Direction, TicketSlot, Waiter};
 use crate::time;
 
 /// A TCP connection.
@@ -283,12 +283,7 @@ impl TcpStream {
     ///
     /// Nothing is taken, so nothing is lost.
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        WithTicket::new(Direction::Read, |cx, slot| {
-            let peek = |fd: BorrowedFd<'_>| call::peek(fd, buffer).map(Completion::may_have_more);
-            self.registration
-                .poll_io(cx, Direction::Read, Waiter::Ticket(slot), peek)
-        })
-        .await
+        stream_io::peek(self, buffer).await
     }
 }
 
@@ -300,8 +295,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing is; those of `recv(2)`.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.registration
-            .try_io(Directions::READ, |fd| receive(fd, buffer))
+        stream_io::try_read(self, buffer)
     }
 
     /// Reads what is there into several buffers, one after the other.
@@ -310,8 +304,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing is; those of `recvmsg(2)`.
     pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.registration
-            .try_io(Directions::READ, |fd| receive_vectored(fd, buffers))
+        stream_io::try_read_vectored(self, buffers)
     }
 
     /// Writes as much as fits.
@@ -320,8 +313,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `send(2)`.
     pub fn try_write(&self, buffer: &[u8]) -> io::Result<usize> {
-        self.registration
-            .try_io(Directions::WRITE, |fd| send(fd, buffer))
+        stream_io::try_write(self, buffer)
     }
 
     /// Writes as much as fits from several buffers, one after the other.
@@ -330,8 +322,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `sendmsg(2)`.
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.registration
-            .try_io(Directions::WRITE, |fd| send_vectored(fd, buffers))
+        stream_io::try_write_vectored(self, buffers)
     }
 
     /// Runs an operation of one's own on the socket, so that its `WouldBlock` is seen.
@@ -373,6 +364,20 @@ impl TcpStream {
         })
     }
 }
+
+impl StreamSocket for TcpStream {
+    const SHORT_READ_DRAINS: bool = true;
+
+    #[inline]
+    fn registration(&self) -> &Registration {
+        &self.registration
+    }
+}
+
+impl_read!([] TcpStream, Waiter::Exclusive, |this| this);
+impl_write!([] TcpStream, Waiter::Exclusive, |this| this);
+impl_read!([] & TcpStream, Waiter::Anonymous, |this| *this);
+impl_write!([] & TcpStream, Waiter::Anonymous, |this| *this);
 
 /// Polls once; an error is the caller's.
 fn is_done(
