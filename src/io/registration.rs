@@ -118,7 +118,9 @@ impl Registration {
 
     /// Makes it level-triggered, which is for listeners; nothing is registered yet.
     pub(crate) fn level_triggered(mut self) -> Self {
-        self.trigger = Trigger::Level;
+        if !cfg!(miri) {
+            self.trigger = Trigger::Level; // Miri's epoll knows edges only
+        }
         self
     }
 

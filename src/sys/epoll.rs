@@ -172,8 +172,13 @@ impl Epoll {
         if self.is_foreign() {
             return Err(fork::foreign());
         }
+        let events = if cfg!(miri) {
+            (flags.0 | Flags::ET.0) & !Flags::PRI.0
+        } else {
+            flags.0
+        };
         let mut event = libc::epoll_event {
-            events: flags.0,
+            events,
             u64: token.0,
         };
         uninterrupted(|| {

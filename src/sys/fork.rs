@@ -23,7 +23,7 @@ pub(crate) struct Process(u32);
 impl Process {
     /// This process; its forks are counted from now on.
     pub(crate) fn current() -> Self {
-        if !IS_HOOKED.load(Ordering::Acquire) {
+        if !IS_HOOKED.load(Ordering::Acquire) && !cfg!(miri) {
             hook();
         }
         Self(FORKS.load(Ordering::Relaxed))

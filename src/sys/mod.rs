@@ -8,6 +8,8 @@
 //! 2. `EINTR` never leaves this module: a call is repeated, and an interrupted wait reports no events.
 //! 3. What a child process shares with its parent since a fork is left as it is.
 //! 4. No other module makes a system call by hand. (Socket options and addresses are `socket2`'s.)
+//! 5. Miri runs this too (`.ci/miri`). It has no timerfd, no forks, and neither levels nor urgent data in its epoll: there
+//!    setting a timer fails, so the loop reads the clock each millisecond, and all is watched by edge.
 
 #![expect(unsafe_code, reason = "system calls are foreign functions")]
 

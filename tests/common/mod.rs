@@ -30,7 +30,7 @@ use std::time::Duration;
 use runtime::net::{TcpListener, TcpStream};
 
 /// How long a test may take before it counts as hung.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(if cfg!(miri) { 300 } else { 20 });
 
 /// Runs `future` on a new runtime, under the watchdog.
 #[track_caller]
