@@ -55,8 +55,9 @@
 //! | [`io`] | the reading and writing traits and their extensions |
 //! | `runtime` | [`Runtime`], [`Builder`], the loop, the thread's current runtime |
 //! | `executor` | the task slab, the run queue, wakers |
-//! | `reactor` | epoll, the table of sources, the timer wheel |
+//! | `reactor` | epoll, the table of sources, the deadlines |
 //! | `remote` | what other threads may touch of a runtime: wakes, messages, the registry of runtimes |
+//! | `clock` | the time |
 //! | `sync` | what threads share is made of this: locks and atomics that checkers can replace |
 //! | `sys` | the kernel, one object per file |
 //!
@@ -68,6 +69,7 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("`runtime` runs on Linux with 64-bit pointers: it is built on epoll and timerfd");
 
+mod clock;
 mod executor;
 pub mod io;
 pub mod net;

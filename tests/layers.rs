@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The modules, lowest layer first; each imports only from layers below its own, faces also from faces.
 const LAYERS: [&[&str]; 5] = [
     &["sys", "sync", "quiet"],
-    &["remote"],
+    &["remote", "clock"],
     &["executor", "reactor"],
     &["runtime"],
     &["io", "net", "task", "time"],
@@ -173,6 +173,31 @@ fn libc_is_called_in_sys_only() {
                 let is_constant = name.chars().all(|character| !character.is_lowercase());
                 assert!(is_constant, "src/{}:{number}: {code}", source.path);
             }
+        }
+    }
+}
+
+/// So that the time can be paused, there is one place to do it.
+#[test]
+fn clocks_are_read_in_one_place() {
+    for source in sources() {
+        if ["sys", "clock"].contains(&source.module()) {
+            continue;
+        }
+        for (number, code) in source.code() {
+            let reads = [
+                "sys::clock",
+                "clock::monotonic",
+                "std::time::Instant::now",
+                "SystemTime",
+            ];
+            let is_read = reads.iter().any(|read| code.contains(read));
+            let is_anchor = source.path == "time/instant.rs" && code.contains("std: std::time");
+            assert!(
+                !is_read || is_anchor,
+                "src/{}:{number}: {code}",
+                source.path
+            );
         }
     }
 }

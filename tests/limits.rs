@@ -46,7 +46,7 @@ fn without_a_free_descriptor_who_needs_one_is_told_so_and_all_else_goes_on() {
                 expect_error(TcpSocket::new_v4(), libc::EMFILE);
                 near.write_all(b"!").await.unwrap();
                 far.read_exact(&mut [0]).await.unwrap();
-                sleep(Duration::from_nanos(1)).await;
+                sleep(Duration::from_micros(100)).await;
             }
             // The resolver may need one, or not; in any case it ends.
             let _ = lookup_host("localhost:80").await;
@@ -103,7 +103,7 @@ fn without_a_free_thread_a_name_is_not_looked_up_and_all_else_goes_on() {
                 assert!(error.to_string().contains("no thread"), "{error}");
             }
             rounds(3).await;
-            sleep(Duration::from_nanos(1)).await;
+            sleep(Duration::from_micros(100)).await;
             runtime::spawn(async {}).await.unwrap();
             TcpStream::connect(address).await.unwrap();
             limit(Resource::Threads, before);
@@ -216,7 +216,7 @@ fn at_the_limit_of_watches_who_has_to_wait_is_told_so_and_all_else_goes_on() {
                 assert!(poll_here(&mut far.read(&mut [0])).await.is_pending());
                 near.try_write(b"!").unwrap();
                 far.read_exact(&mut [0]).await.unwrap();
-                sleep(Duration::from_nanos(1)).await;
+                sleep(Duration::from_micros(100)).await;
             }
             let _client = StdStream::connect(address).unwrap();
             drop(fillers);

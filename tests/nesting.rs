@@ -46,7 +46,7 @@ fn a_block_on_in_the_main_future_panics_and_the_outer_one_goes_on() {
         let output = runtime::block_on(async {
             let panic = panic_of(|| runtime::block_on(async {}));
             assert_names_both(&panic, inner, outer);
-            sleep(Duration::from_nanos(1)).await;
+            sleep(Duration::from_micros(100)).await;
             spawn(async { "alive" }).await.unwrap()
         });
         assert_eq!(output, "alive");

@@ -164,7 +164,7 @@ fn a_destructor_of_a_thread_local_may_run_a_runtime() {
                 let run = catch_unwind(AssertUnwindSafe(|| {
                     runtime::block_on(async {
                         let task = spawn(async {
-                            sleep(Duration::from_nanos(1)).await;
+                            sleep(Duration::from_micros(100)).await;
                             yield_now().await;
                             1
                         });
@@ -190,7 +190,7 @@ fn use_from_a_destructor(runtime: &Runtime) {
     // A panic that left the destructor would end the process.
     let result = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            sleep(Duration::from_nanos(1)).await;
+            sleep(Duration::from_micros(100)).await;
             let (client, server) = pair().await;
             drop(client);
             server.readable().await.unwrap();

@@ -67,7 +67,7 @@ fn sorted(offsets: &[u64]) -> Vec<usize> {
     numbers
 }
 
-/// Deadlines that look random, spread over every level of a wheel up to `range`.
+/// Deadlines that look random, spread over every magnitude up to `range`.
 fn scattered(count: u64, range: u64) -> Vec<u64> {
     let scatter = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
     (0..count)

@@ -10,7 +10,7 @@ use std::task::Poll;
 
 use common::panics::panic_of;
 use common::run;
-use futures::poll;
+use futures::{FutureExt, poll};
 use proptest::prelude::{any, prop_assert, proptest};
 use runtime::Builder;
 use runtime::time::{
@@ -137,13 +137,21 @@ fn a_deadline_that_has_passed_is_done_at_once_also_as_the_only_work() {
 }
 
 #[test]
-fn a_deadline_that_passes_before_the_first_poll_needs_no_later_event() {
+fn a_timer_whose_deadline_passes_before_its_first_poll_is_ready_at_that_poll() {
     run(async {
-        let fresh = sleep(Duration::from_nanos(1));
-        let until = sleep_until(Instant::now() + Duration::from_nanos(1));
-        while !(fresh.is_elapsed() && until.is_elapsed()) {}
-        fresh.await;
-        until.await;
+        for nanos in [1, 1_000_000, 20_000_000] {
+            let duration = Duration::from_nanos(nanos);
+            let mut timers = [sleep(duration), sleep_until(Instant::now() + duration)];
+            let mut limited = timeout(duration, pending::<()>());
+            let mut reset = sleep(SOON);
+            reset.reset(Instant::now() + duration);
+            while !reset.is_elapsed() {}
+            for timer in timers.iter_mut().chain([&mut reset]) {
+                assert_eq!(timer.now_or_never(), Some(()), "{duration:?}");
+            }
+            let limited = (&mut limited).now_or_never();
+            assert!(limited.is_some_and(|output| output.is_err()));
+        }
     });
 }
 

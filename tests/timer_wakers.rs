@@ -8,7 +8,7 @@ use std::task::{Context, Wake, Waker};
 
 use common::panics::{Panic, panic_of};
 use common::sockets::timers;
-use common::{LIMIT, WakeCount, run, turned_after, within};
+use common::{LIMIT, WakeCount, run, turned, turned_after, within};
 use futures::FutureExt;
 use runtime::Runtime;
 use runtime::time::{Duration, Instant, Timer, interval, sleep, timeout};
@@ -208,6 +208,41 @@ fn timers_of_one_deadline_may_be_dropped_by_the_first_of_them_that_wakes() {
         }
         turned_after(start).await;
         assert!(timers.lock().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn wakers_that_set_timers_which_are_due_at_once_do_not_keep_a_turn_going() {
+    // More than are woken at a time.
+    const TIMERS: usize = 1000;
+    /// Keeps a timer that is due, and wakes `waker`, with the others.
+    fn set_due(timers: &Mutex<Vec<Timer>>, waker: &Waker) {
+        let mut timer = sleep(LONG);
+        assert!(!poll_with(&mut timer, waker));
+        timer.reset(Instant::now() - LONG);
+        timers.lock().unwrap().push(timer);
+    }
+    run(async {
+        let timers = Arc::new(Mutex::new(Vec::new()));
+        let itself = Arc::new(Mutex::new(None));
+        let waker = Waker::from(Arc::new(OnWake({
+            let (timers, itself) = (Arc::clone(&timers), Arc::clone(&itself));
+            move || {
+                let waker = itself.lock().unwrap().clone();
+                if let Some(waker) = waker {
+                    set_due(&timers, &waker);
+                }
+            }
+        })));
+        *itself.lock().unwrap() = Some(waker.clone());
+        for _ in 0..TIMERS {
+            set_due(&timers, &waker);
+        }
+        turned().await;
+        turned().await;
+        *itself.lock().unwrap() = None;
+        let made = timers.lock().unwrap().len();
+        assert!(made >= 2 * TIMERS, "{made} timers: not all have fired");
     });
 }
 

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use common::panics::panic_of;
-use common::{LIMIT, WakeCount, on_drop, pair_with_std, poll_with, run, within};
+use common::{LIMIT, WakeCount, on_drop, pair_with_std, poll_with, run, turned, within};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use runtime::net::{TcpListener, TcpStream};
@@ -149,8 +149,8 @@ fn a_waker_that_panics_in_a_batch_of_events_keeps_no_other_from_being_woken() {
             peer.write_all(b"x").unwrap();
         }
         // All ten are ready in the kernel, so they come with one turn; this comes behind them.
-        sleep(Duration::from_nanos(1)).await;
-        sleep(Duration::from_nanos(1)).await;
+        turned().await;
+        turned().await;
         for (hooks, _) in &wakers {
             assert_eq!(hooks.wakes.get(), 1);
         }
@@ -181,8 +181,8 @@ fn a_waker_may_drop_the_sockets_of_its_batch_and_use_the_runtime() {
         for peer in &mut peers {
             peer.write_all(b"x").unwrap();
         }
-        sleep(Duration::from_nanos(1)).await;
-        sleep(Duration::from_nanos(1)).await;
+        turned().await;
+        turned().await;
         assert!(streams.borrow().is_empty());
         for (hooks, _) in &wakers {
             // Either it was woken or it was let go with its socket.

@@ -15,12 +15,11 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use common::hostile::{Hostile, Use};
-use common::{LIMIT, poll_with, within};
+use common::{LIMIT, poll_with, turned, within};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::task::yield_now;
-use runtime::time::{Duration, sleep};
 use runtime::{Runtime, spawn};
 use seats::{GUEST, SEATS, Seat, Thing, pair, seats};
 
@@ -377,14 +376,14 @@ async fn play(wakers: Vec<Hooks>, steps: Vec<Act>) -> Rc<World> {
 
 /// Lets the loop wait, and then all tasks run that are due.
 async fn go_round() {
-    sleep(Duration::from_nanos(1)).await;
+    turned().await;
     yield_now().await;
 }
 
 /// Lets a new task wait for a timer and for a socket.
 async fn check_that_all_works() {
     let echo = spawn(async {
-        sleep(Duration::from_nanos(1)).await;
+        turned().await;
         let (mut peer, mut stream) = pair(&Acceptor::bind("127.0.0.1:0").unwrap());
         let mut byte = [0];
         assert!(poll_with(&mut stream.read(&mut byte), Waker::noop()).is_pending());

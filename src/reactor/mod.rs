@@ -15,15 +15,15 @@
 //!
 //! # Not here
 //!
-//! The states of one descriptor (`source`), the order of deadlines (`timers`), polling tasks
+//! The states of one descriptor (`source`), the order of deadlines (`timer_heaps`), polling tasks
 //! (`executor`), any call of libc (`sys`).
 
-mod alarms;
 pub(crate) mod source;
 mod sources;
-mod timers;
+mod timer_driver;
+mod timer_heaps;
 #[cfg(test)]
-mod timers_oracle;
+mod timer_heaps_oracle;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -34,16 +34,16 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::alarms::Alarm;
 use self::source::{Source, StoredWaker, Ticket};
 use self::sources::{KnownKey, named};
 pub(crate) use self::sources::{RuntimeList, cancel};
-pub(crate) use self::timers::Key as TimerKey;
-use self::timers::Timers;
+use self::timer_driver::TimerAction;
+pub(crate) use self::timer_heaps::Key as TimerKey;
+use self::timer_heaps::TimerHeaps;
+use crate::clock;
 use crate::quiet;
 use crate::remote::{Message, RegistryEntry, Remote, RuntimeId, WakeTarget};
 use crate::sync::Arc;
-use crate::sys::clock;
 use crate::sys::epoll::{Epoll, Events, Flags, RawToken, Wait};
 use crate::sys::event_fd::EventFd;
 use crate::sys::timer_fd::TimerFd;
@@ -51,7 +51,7 @@ use crate::sys::timer_fd::TimerFd;
 /// The token of the notifier: it only has to end the wait.
 const NOTIFY_TOKEN: RawToken = RawToken(u64::MAX);
 /// The token of the timer descriptor.
-const ALARM: RawToken = RawToken(u64::MAX - 1);
+const TIMER_TOKEN: RawToken = RawToken(u64::MAX - 1);
 /// Stands for a timer descriptor that will not expire.
 const UNARMED: u64 = u64::MAX;
 
@@ -70,12 +70,12 @@ pub(crate) struct Reactor {
     #[cfg(debug_assertions)]
     checked: Cell<usize>,
     events: RefCell<Events>,
-    timers: RefCell<Timers<Alarm>>,
+    timers: RefCell<TimerHeaps<TimerAction>>,
     timer_fd: TimerFd,
     /// When the timer descriptor will next expire.
     armed: Cell<u64>,
-    /// It expires at multiples of so many nanoseconds; not zero.
-    timer_grain: u64,
+    /// The timer descriptor expires at multiples of so many nanoseconds; not zero.
+    granularity_ns: u64,
     /// Room for the foreign wakers of one turn.
     foreign: Cell<Vec<Waker>>,
     state: Cell<State>,
@@ -109,7 +109,7 @@ impl Reactor {
         let epoll = Arc::new(Epoll::new()?);
         let timer_fd = TimerFd::new()?;
         epoll.add(notifier.as_fd(), Flags::IN.union(Flags::ET), NOTIFY_TOKEN)?;
-        epoll.add(timer_fd.as_fd(), Flags::IN.union(Flags::ET), ALARM)?;
+        epoll.add(timer_fd.as_fd(), Flags::IN.union(Flags::ET), TIMER_TOKEN)?;
         entry.remote().set_notifier(notifier, Arc::clone(&epoll));
         Ok(Self {
             id: entry.id(),
@@ -123,10 +123,10 @@ impl Reactor {
             #[cfg(debug_assertions)]
             checked: Cell::new(0),
             events: RefCell::new(Events::with_capacity(max_events)),
-            timers: RefCell::new(Timers::new(clock::monotonic())),
+            timers: RefCell::new(TimerHeaps::new(clock::now_ns())),
             timer_fd,
             armed: Cell::new(UNARMED),
-            timer_grain: clock::nanoseconds(timer_slack).max(1),
+            granularity_ns: clock::duration_ns(timer_slack).max(1),
             foreign: Cell::default(),
             state: Cell::new(State::Open),
             is_warned: Cell::new(false),
@@ -188,7 +188,7 @@ impl Reactor {
         for (token, flags) in events.iter() {
             match token {
                 NOTIFY_TOKEN => {}
-                ALARM => self.armed.set(UNARMED),
+                TIMER_TOKEN => self.armed.set(UNARMED),
                 _ => match named(&mut sources, token) {
                     Some(source) if !source.may_leave() => source.on_event(flags, &mut *woken),
                     Some(source) => {
@@ -246,7 +246,7 @@ impl Reactor {
                 Message::ReleaseTimer(key) => self.remove_timer(TimerKey(key)),
                 Message::WakeTimer(key) => {
                     let removed = self.timers.borrow_mut().remove(TimerKey(key));
-                    if let Some(Alarm::Wake(waker)) = removed {
+                    if let Some(TimerAction::Wake(waker)) = removed {
                         wakers.push(StoredWaker::Foreign(waker));
                     }
                 }
@@ -268,8 +268,8 @@ impl Reactor {
         for (_, mut source) in std::mem::take(&mut *self.sources.borrow_mut()) {
             source.take_waiters(|waker| wakers.push(waker));
         }
-        for alarm in self.timers.borrow_mut().take_items() {
-            if let Alarm::Wake(waker) = alarm {
+        for action in self.timers.borrow_mut().take_items() {
+            if let TimerAction::Wake(waker) = action {
                 wakers.push(StoredWaker::Foreign(waker));
             }
         }

@@ -15,11 +15,11 @@ use super::source::{
     After, Completion, Direction, Directions, Source, StoredWaker, Ticket, TicketSlot,
     TicketedWait, Trigger, Waiter, WakerRef,
 };
-use super::{Alarm, Reactor, State};
+use super::{Reactor, State, TimerAction};
+use crate::clock;
 use crate::quiet;
 use crate::remote::{self, Message, WakeTarget};
 use crate::sync::is_mutant;
-use crate::sys::clock;
 use crate::sys::epoll::RawToken;
 
 /// Operations.
@@ -124,8 +124,8 @@ impl Reactor {
             token(key, source)
         });
         if let Some(token) = token {
-            let deadline = clock::monotonic().saturating_add(clock::nanoseconds(rest));
-            let action = Alarm::Resume(token, direction);
+            let deadline = clock::now_ns().saturating_add(clock::duration_ns(rest));
+            let action = TimerAction::Resume(token, direction);
             self.timers.borrow_mut().insert(deadline, action);
         }
     }

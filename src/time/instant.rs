@@ -4,8 +4,8 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 use std::time::Duration;
 
+use crate::clock;
 use crate::sync::{OnceLock, shared};
-use crate::sys::clock;
 
 /// A point in time on `CLOCK_MONOTONIC`, to the nanosecond.
 ///
@@ -36,7 +36,7 @@ impl Instant {
     #[must_use]
     pub fn now() -> Self {
         Self {
-            nanos: clock::monotonic(),
+            nanos: clock::now_ns(),
         }
     }
 

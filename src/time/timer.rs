@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::Instant;
+use crate::clock;
 use crate::reactor::{Reactor, TimerKey};
 use crate::remote::{self, Message, RuntimeId};
 use crate::runtime::context;
@@ -39,9 +40,7 @@ use crate::runtime::context;
 /// # });
 /// ```
 pub fn sleep(duration: Duration) -> Timer {
-    let mut timer = Timer::new(Instant::now() + duration);
-    timer.is_fresh = !duration.is_zero();
-    timer
+    Timer::new(Instant::now() + duration)
 }
 
 /// Waits until a point in time, which may have passed already.
@@ -70,8 +69,6 @@ pub fn sleep_until(deadline: Instant) -> Timer {
 #[must_use = "futures do nothing unless polled"]
 pub struct Timer {
     deadline: Instant,
-    /// The deadline was in the future when it was set, a moment ago: the clock need not be read again.
-    is_fresh: bool,
     registration: Option<Registration>,
 }
 
@@ -86,7 +83,6 @@ impl Timer {
     fn new(deadline: Instant) -> Self {
         Self {
             deadline,
-            is_fresh: false,
             registration: None,
         }
     }
@@ -109,7 +105,6 @@ impl Timer {
     /// unless the timer was done already.
     pub fn reset(&mut self, deadline: Instant) {
         self.deadline = deadline;
-        self.is_fresh = false;
         let Some(registration) = self.registration else {
             return;
         };
@@ -151,7 +146,7 @@ impl Timer {
     fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
         if let Some(registration) = self.registration {
             if registration.runtime == reactor.id() {
-                if !self.is_elapsed() {
+                if clock::time_before(self.deadline.nanos()).is_some() {
                     reactor.renew_timer(registration.key, cx.waker());
                     return Poll::Pending;
                 }
@@ -160,12 +155,13 @@ impl Timer {
             }
             self.deregister();
         }
-        if !std::mem::take(&mut self.is_fresh) && self.is_elapsed() {
+        let deadline = self.deadline.nanos();
+        let Some(now) = clock::time_before(deadline) else {
             return Poll::Ready(());
-        }
+        };
         self.registration = Some(Registration {
             runtime: reactor.id(),
-            key: reactor.insert_timer(self.deadline.nanos(), cx.waker()),
+            key: reactor.insert_timer(deadline, now, cx.waker()),
         });
         Poll::Pending
     }

@@ -16,6 +16,7 @@ pub mod sockets;
 
 use std::cell::RefCell;
 use std::fs;
+use std::future::poll_fn;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -185,4 +186,20 @@ pub async fn turned_after(deadline: runtime::time::Instant) {
     for _ in 0..200 {
         runtime::task::yield_now().await;
     }
+}
+
+/// Returns when the loop has turned: woken by a timer whose deadline passes while it waits.
+pub async fn turned() {
+    let mut timer = runtime::time::sleep(Duration::MAX);
+    let mut is_due = false;
+    poll_fn(|cx| {
+        if is_due {
+            return Poll::Ready(());
+        }
+        assert!(Pin::new(&mut timer).poll(cx).is_pending());
+        timer.reset(runtime::time::Instant::now());
+        is_due = true;
+        Poll::Pending
+    })
+    .await;
 }

@@ -1,4 +1,4 @@
-//! The alternative to the wheel: a 4-ary heap of deadlines that knows where each key stands.
+//! The simplest alternative: one 4-ary heap of deadlines that knows where each key stands.
 
 use slab::Slab;
 
@@ -30,6 +30,10 @@ impl Heap {
             self.rise(place);
             self.sink(place);
         }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.nodes.first().map(|&(deadline, _)| deadline)
     }
 
     pub(crate) fn fire(&mut self, now: u64, mut fired: impl FnMut(u32)) {

@@ -1,6 +1,6 @@
-//! Pending deadlines: a hierarchical wheel that keeps them to the nanosecond.
+//! The alternative that was used before: a hierarchical wheel that keeps deadlines to the nanosecond.
 //!
-//! Called by `reactor`; knows neither clocks nor wakers, only numbers and what is stored under them.
+//! A slot is moved whole: with many timers pending, some turns move thousands.
 //!
 //! Eleven levels of 64 slots cover every `u64`: a deadline stands on the level of the highest base-64
 //! digit in which it differs from `elapsed`, in the slot of that digit. (Varghese and Lauck, "Hashed and
@@ -29,7 +29,7 @@ pub(crate) struct Key(pub(crate) u32);
 
 /// The timers of one runtime, each with something to return when it fires.
 #[derive(Debug)]
-pub(crate) struct Timers<T> {
+pub(crate) struct Wheel<T> {
     entries: Slab<Entry<T>>,
     wheel: Box<[[Slot; SLOTS]; LEVELS]>,
     /// For each level, which slots are in use.
@@ -67,7 +67,7 @@ struct Slot {
     first: u32,
 }
 
-impl<T> Timers<T> {
+impl<T> Wheel<T> {
     /// Makes an empty wheel whose time starts at `now`.
     pub(crate) fn new(now: u64) -> Self {
         const EMPTY: Slot = Slot {
@@ -106,43 +106,14 @@ impl<T> Timers<T> {
         Key(key)
     }
 
-    /// Gives a timer another deadline, and `item` to return then if it has fired before.
-    pub(crate) fn reset(&mut self, key: Key, deadline: u64) {
-        self.unlink(key.0);
-        let entry = self.entry(key.0);
-        entry.deadline = deadline;
-        if entry.item.is_some() {
-            self.enqueue(key.0, deadline);
-        }
-    }
-
     /// Ends a timer; returns its item unless it has fired.
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.unlink(key.0);
         self.entries.remove(key.0 as usize).item
     }
 
-    /// What the timer will return; `None` once it has fired.
-    pub(crate) fn item(&mut self, key: Key) -> Option<&mut T> {
-        self.entry(key.0).item.as_mut()
-    }
-
-    /// Takes the items of all timers that have not fired; none will fire any more.
-    pub(crate) fn take_items(&mut self) -> impl Iterator<Item = T> + '_ {
-        self.used = [0; LEVELS];
-        self.levels = 0;
-        self.entries
-            .iter_mut()
-            .filter_map(|(_, entry)| entry.item.take())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.levels == 0
-    }
-
-    /// How many timers there are, also such as have fired and were not removed yet.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
     }
 
     /// A time before which no timer is due, and which is the earliest deadline unless that one was
@@ -306,65 +277,4 @@ fn bits(mut word: u64) -> impl Iterator<Item = usize> {
             lowest
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fired(timers: &mut Timers<u32>, now: u64) -> Vec<u32> {
-        let mut items = Vec::new();
-        timers.fire(now, |_, item| items.push(item));
-        items
-    }
-
-    #[test]
-    fn a_timer_fires_at_its_nanosecond_and_not_before() {
-        let mut timers = Timers::new(0);
-        timers.insert(1_000_000_007, 1);
-        assert_eq!(timers.next_deadline(), Some(1_000_000_007));
-        assert_eq!(fired(&mut timers, 1_000_000_006), []);
-        assert_eq!(fired(&mut timers, 1_000_000_007), [1]);
-        assert!(timers.is_empty());
-    }
-
-    #[test]
-    fn equal_deadlines_fire_in_the_order_of_insertion_whatever_their_level() {
-        let mut timers = Timers::new(0);
-        timers.insert(1 << 40, 1);
-        timers.insert(5, 0);
-        assert_eq!(fired(&mut timers, (1 << 40) - 3), [0]);
-        timers.insert(1 << 40, 2);
-        timers.insert(1 << 40, 3);
-        assert_eq!(fired(&mut timers, 1 << 40), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_deadline_in_the_past_is_due_at_once() {
-        let mut timers = Timers::new(0);
-        timers.insert(1000, 1);
-        assert_eq!(fired(&mut timers, 1000), [1]);
-        timers.insert(3, 2);
-        assert_eq!(timers.next_deadline(), Some(3));
-        assert_eq!(fired(&mut timers, 1000), [2]);
-    }
-
-    #[test]
-    fn the_last_nanosecond_of_the_clock_is_a_deadline_like_others() {
-        let mut timers = Timers::new(0);
-        timers.insert(u64::MAX, 1);
-        assert_eq!(fired(&mut timers, u64::MAX - 1), []);
-        assert_eq!(fired(&mut timers, u64::MAX), [1]);
-    }
-
-    #[test]
-    fn a_fired_timer_stays_until_it_is_removed() {
-        let mut timers = Timers::new(0);
-        let key = timers.insert(10, 1);
-        assert_eq!(fired(&mut timers, 10), [1]);
-        assert!(timers.item(key).is_none());
-        timers.reset(key, 20);
-        assert_eq!(fired(&mut timers, 20), []);
-        assert_eq!(timers.remove(key), None);
-    }
 }

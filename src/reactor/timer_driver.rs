@@ -1,18 +1,18 @@
 //! The timers of a reactor: which wakers they wake, and when the timer descriptor is armed.
 //!
-//! A part of `Reactor`; the order of deadlines is `timers`'s.
+//! A part of `Reactor`; `timer_heaps` keeps the order of deadlines.
 
 use std::task::Waker;
 
 use super::source::Direction;
 use super::{Reactor, State, StoredWaker, TimerKey, UNARMED, named};
+use crate::clock;
 use crate::quiet;
-use crate::sys::clock;
 use crate::sys::epoll::{RawToken, Wait};
 
 /// What a timer does when it fires.
 #[derive(Debug)]
-pub(super) enum Alarm {
+pub(super) enum TimerAction {
     Wake(Waker),
     /// Ends a source's rest.
     Resume(RawToken, Direction),
@@ -41,37 +41,37 @@ impl Reactor {
 
     /// When the timer descriptor is to expire for this deadline.
     fn expiry(&self, deadline: u64) -> u64 {
-        match self.timer_grain {
+        match self.granularity_ns {
             1 => deadline,
-            grain => deadline
-                .checked_next_multiple_of(grain)
+            granularity => deadline
+                .checked_next_multiple_of(granularity)
                 .unwrap_or(UNARMED - 1),
         }
     }
 
+    /// Fires what is due.
     pub(super) fn fire(&self, woken: &mut impl FnMut(StoredWaker)) {
         let mut timers = self.timers.borrow_mut();
         if timers.is_empty() {
             return;
         }
-        let mut ended = Vec::new();
-        timers.fire(clock::monotonic(), |key, alarm| match alarm {
-            Alarm::Wake(waker) => woken(StoredWaker::Foreign(waker)),
-            Alarm::Resume(token, direction) => {
-                ended.push(key);
-                if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
-                    source.resume(direction, &mut *woken);
+        let now = clock::now_ns();
+        while let Some((key, action)) = timers.pop_due(now) {
+            match action {
+                TimerAction::Wake(waker) => woken(StoredWaker::Foreign(waker)),
+                TimerAction::Resume(token, direction) => {
+                    timers.remove(key);
+                    if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
+                        source.resume(direction, &mut *woken);
+                    }
                 }
             }
-        });
-        for key in ended {
-            timers.remove(key);
         }
     }
 
     /// Whether a deadline may have passed in a wait without limit. With a slack it may have passed before the alarm.
     pub(super) fn may_be_due(&self) -> bool {
-        self.armed.get() == UNARMED || self.timer_grain > 1
+        self.armed.get() == UNARMED || self.granularity_ns > 1
     }
 
     /// Whether the timer descriptor ends a wait that begins now in time for the earliest deadline.
@@ -84,16 +84,16 @@ impl Reactor {
 
 /// For timers.
 impl Reactor {
-    /// Adds a timer that wakes `waker` at `deadline`, nanoseconds on the monotonic clock.
+    /// Adds a timer that wakes `waker` at `deadline`, nanoseconds on the monotonic clock, where it is `now` or later.
     ///
     /// # Panics
     ///
     /// When the reactor is closed.
-    pub(crate) fn insert_timer(&self, deadline: u64, waker: &Waker) -> TimerKey {
+    pub(crate) fn insert_timer(&self, deadline: u64, now: u64, waker: &Waker) -> TimerKey {
         let waker = self.kept(waker);
-        self.timers
-            .borrow_mut()
-            .insert(deadline, Alarm::Wake(waker))
+        let mut timers = self.timers.borrow_mut();
+        timers.advance(now);
+        timers.insert(deadline, TimerAction::Wake(waker))
     }
 
     /// Lets a timer that has not fired wake `waker`, and only it.
@@ -103,14 +103,14 @@ impl Reactor {
     /// When the reactor is closed.
     pub(crate) fn renew_timer(&self, key: TimerKey, waker: &Waker) {
         match self.timers.borrow_mut().item(key) {
-            Some(Alarm::Wake(known)) if known.will_wake(waker) => return,
+            Some(TimerAction::Wake(known)) if known.will_wake(waker) => return,
             _ => {}
         }
-        let mut alarm = Alarm::Wake(self.kept(waker));
+        let mut action = TimerAction::Wake(self.kept(waker));
         if let Some(known) = self.timers.borrow_mut().item(key) {
-            std::mem::swap(known, &mut alarm);
+            std::mem::swap(known, &mut action);
         }
-        quiet::quietly(|| drop(alarm));
+        quiet::quietly(|| drop(action));
     }
 
     /// Moves a timer that has not fired; false if it has.
@@ -125,8 +125,8 @@ impl Reactor {
 
     /// Frees a timer.
     pub(crate) fn remove_timer(&self, key: TimerKey) {
-        let alarm = self.timers.borrow_mut().remove(key);
-        quiet::quietly(|| drop(alarm));
+        let action = self.timers.borrow_mut().remove(key);
+        quiet::quietly(|| drop(action));
     }
 }
 
