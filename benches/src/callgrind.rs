@@ -59,7 +59,8 @@ pub fn micro(
 ) -> io::Result<f64> {
     let start = |count: u64| {
         let count = count.to_string();
-        let micro = [&programs.contestant, contestant, "micro", scenario, &count];
+        let program = programs.of(scenario);
+        let micro = [program, contestant, "micro", scenario, &count];
         Running::start(&[&CALLGRIND[..], &micro].concat(), None)
     };
     // Side by side: there are CPUs for both.

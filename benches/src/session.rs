@@ -50,7 +50,20 @@ impl Server {
             &buffer,
             &limit,
         ];
-        let mut running = Running::start(&[tool, &serve].concat(), CONTESTANT_CPU)?;
+        Self::await_listening(Running::start(&[tool, &serve].concat(), CONTESTANT_CPU)?)
+    }
+
+    /// Starts `contestant` with hyper.
+    ///
+    /// # Errors
+    ///
+    /// If it does not listen, or has no hyper.
+    pub fn start_http(programs: &Programs, contestant: &str) -> io::Result<Self> {
+        let serve = [&programs.streams, contestant, "serve", "http"];
+        Self::await_listening(Running::start(&serve, CONTESTANT_CPU)?)
+    }
+
+    fn await_listening(mut running: Running) -> io::Result<Self> {
         let line = running.line()?.unwrap_or_default();
         match line.strip_prefix("listening on ") {
             Some(address) => Ok(Self {
@@ -109,20 +122,20 @@ impl Server {
     }
 }
 
-/// Lets `contestant` do `scenario` `count` times, on `cpu` if there is one.
+/// Lets `contestant` of `program` do `scenario` `count` times, on `cpu` if there is one.
 ///
 /// # Errors
 ///
 /// If it fails; `Unsupported` if it says that it cannot do that.
 pub fn micro(
-    programs: &Programs,
+    program: &str,
     contestant: &str,
     scenario: &str,
     count: u64,
     cpu: Option<u32>,
 ) -> io::Result<Metrics> {
     let count = count.to_string();
-    let line = [&programs.contestant, contestant, "micro", scenario, &count];
+    let line = [program, contestant, "micro", scenario, &count];
     parse(&Running::start(&line, cpu)?.finish()?.0)
 }
 

@@ -71,10 +71,10 @@ const BARS: &[Bars] = &[
         groups: &[
             ("echo-1", "echo\n1 conn."),
             ("echo-100", "echo\n100 conns"),
-            ("spawn-join", "spawn,\njoin"),
+            ("spawn-join:100:16", "spawn,\njoin"),
             ("yield:1", "yield\n1 task"),
             ("yield:100", "yield\n100 tasks"),
-            ("ping-pong", "ping-pong\nof tasks"),
+            ("ping-pong:1", "ping-pong\nof tasks"),
             ("timer:10000", "timer,\n10,000 more"),
         ],
     },
@@ -84,12 +84,13 @@ const BARS: &[Bars] = &[
         metric: "ns",
         is_relative: false,
         groups: &[
-            ("spawn-join", "spawn 100,\njoin them"),
-            ("spawn-await", "spawn 1,\njoin it"),
+            ("spawn-join:1:16", "spawn 1,\njoin it"),
+            ("spawn-join:100:16", "spawn 100,\njoin them"),
+            ("spawn-join:10000:16", "spawn 10,000,\njoin them"),
             ("yield:1", "yield\n1 task"),
             ("yield:100", "yield\n100 tasks"),
             ("yield:10000", "yield\n10,000 tasks"),
-            ("ping-pong", "ping-pong"),
+            ("ping-pong:1", "ping-pong"),
         ],
     },
     Bars {
@@ -131,7 +132,7 @@ const BARS: &[Bars] = &[
         title: "Fairness: p99 of a round trip beside 8 flooding connections, µs",
         metric: "p99_us",
         is_relative: false,
-        groups: &[("fairness", "64 B round trip")],
+        groups: &[("fairness-8", "64 B round trip")],
     },
 ];
 

@@ -64,7 +64,8 @@ fn generate(scenarios: &[Scenario], results: &Results, drawn: &[charts::Drawn]) 
         (Group::Tasks, "Tasks"),
         (Group::Wakes, "Wakes"),
         (Group::Timers, "Timers"),
-        (Group::Memory, "Memory"),
+        (Group::Busy, "Beside others"),
+        (Group::Memory, "Memory and building"),
         (Group::Scaling, "Scaling"),
     ] {
         write!(text, "\n#### {title}\n").expect("a string takes everything");

@@ -2,6 +2,7 @@
 //!
 //! `docs/benchmarks.md` says how it measures and how to read what it prints.
 
+mod build;
 mod charts;
 mod document;
 mod measure;
@@ -25,15 +26,15 @@ use runtime_benches::callgrind;
 use runtime_benches::programs::Programs;
 
 use crate::measure::Measure;
-use crate::results::{Cell, Results};
+use crate::results::{Results, Runs};
 use crate::scenarios::Scenario;
 use crate::setting::Setting;
 
 const USAGE: &str = "\
-usage: compare [--rounds NUMBER] [--only PART] [--contestants NAME,NAME...] [--quick] [--write]
+usage: compare [--rounds NUMBER] [--only PART,PART...] [--contestants NAME,NAME...] [--quick] [--write]
        compare --render
   --rounds       measure so often, contestants in turn (5)
-  --only         run only the scenarios whose name has PART in it
+  --only         run only the scenarios whose name has one of these parts in it
   --contestants  run only these (see `contestant list`)
   --quick        measure briefly, once or as often as --rounds says: shows that everything runs, not how fast
   --write        keep the results, and write tables and charts into docs
@@ -42,7 +43,7 @@ usage: compare [--rounds NUMBER] [--only PART] [--contestants NAME,NAME...] [--q
 /// What was asked for.
 struct Options {
     rounds: usize,
-    only: String,
+    only: Vec<String>,
     contestants: Option<Vec<String>>,
     is_quick: bool,
     writes: bool,
@@ -100,11 +101,14 @@ fn compare(options: &Options, setting: Setting, scenarios: &[Scenario]) -> io::R
         is_quick: options.is_quick,
     };
     for scenario in scenarios {
-        if !scenario.name.contains(&options.only) {
+        if !options.asks_for(scenario) {
             continue;
         }
-        let cells = run_scenario(&measure, scenario, options.rounds, &results.contestants);
-        results.cells.insert(scenario.name.clone(), cells);
+        let runs = run_scenario(&measure, scenario, options.rounds, &results.contestants);
+        let cells = runs
+            .iter()
+            .map(|(contestant, run)| (contestant.clone(), run.cell(contestant, &runs)));
+        results.cells.insert(scenario.name.clone(), cells.collect());
         println!("\n{} ({})\n", scenario.title, scenario.name);
         println!("{}", tables::detail(scenario, &results));
     }
@@ -118,41 +122,41 @@ fn run_scenario(
     scenario: &Scenario,
     rounds: usize,
     contestants: &[String],
-) -> BTreeMap<String, Cell> {
-    let mut cells: BTreeMap<_, Cell> = BTreeMap::new();
+) -> Runs {
+    let mut runs = Runs::new();
     for _ in 0..rounds {
         for contestant in contestants {
-            let cell = cells.entry(contestant.clone()).or_default();
+            let run = runs.entry(contestant.clone()).or_default();
             // Who fails once may have been unlucky; who fails with the same words twice is not asked again.
-            if cell.rounds.iter().filter(|round| round.is_empty()).count() < 2 {
-                cell.add_round(measure.round(scenario, contestant));
+            if run.rounds.iter().filter(|round| round.is_empty()).count() < 2 {
+                run.add_round(measure.round(scenario, contestant));
             }
         }
     }
     let no_instructions = callgrind::missing();
-    for (contestant, cell) in &mut cells {
-        if cell.rounds.iter().all(BTreeMap::is_empty) {
+    for (contestant, run) in &mut runs {
+        if run.rounds.iter().all(BTreeMap::is_empty) {
             continue; // it has said why
         }
         if scenario.counts_calls() {
-            cell.add_once("system calls", measure.calls(scenario, contestant));
+            run.add_once("system calls", measure.calls(scenario, contestant));
         }
         if scenario.counts().is_some() {
             let outcome = match &no_instructions {
                 Some(reason) => Err(io::Error::other(reason.as_str())),
                 None => measure.instructions(scenario, contestant),
             };
-            cell.add_once("instructions", outcome);
+            run.add_once("instructions", outcome);
         }
     }
-    cells
+    runs
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> io::Result<Self> {
         let mut options = Self {
             rounds: 0,
-            only: String::new(),
+            only: Vec::new(),
             contestants: None,
             is_quick: false,
             writes: false,
@@ -164,7 +168,7 @@ impl Options {
                 "--rounds" => {
                     options.rounds = value()?.parse().map_err(|_| io::Error::other(USAGE))?;
                 }
-                "--only" => options.only = value()?,
+                "--only" => options.only = value()?.split(',').map(str::to_owned).collect(),
                 "--contestants" => {
                     options.contestants = Some(value()?.split(',').map(str::to_owned).collect());
                 }
@@ -178,6 +182,11 @@ impl Options {
             options.rounds = if options.is_quick { 1 } else { 5 };
         }
         Ok(options)
+    }
+
+    fn asks_for(&self, scenario: &Scenario) -> bool {
+        let is_part = |part: &String| scenario.name.contains(part);
+        self.only.is_empty() || self.only.iter().any(is_part)
     }
 
     fn is_partial(&self) -> bool {

@@ -10,6 +10,7 @@ use runtime_benches::callgrind;
 use runtime_benches::programs::Programs;
 use runtime_benches::session::{self, CONTESTANT_CPU, Metrics, Server};
 
+use crate::build;
 use crate::metrics::{CALLS, INSTRUCTIONS};
 use crate::perf::Perf;
 use crate::scenarios::{Scenario, Work};
@@ -29,7 +30,6 @@ const COUNTED_IDLE: usize = 8_000;
 /// How many connections `load active` keeps busy.
 const ACTIVE: usize = 10;
 
-const FLOODERS: usize = 8;
 const CHURNING: usize = 32;
 
 /// Measures contestants.
@@ -44,15 +44,29 @@ impl Measure<'_> {
     pub(crate) fn round(&self, scenario: &Scenario, contestant: &str) -> io::Result<Metrics> {
         match &scenario.work {
             Work::Micro {
-                scenario, count, ..
+                scenario,
+                count,
+                is_debug,
+                ..
             } => {
-                let count = if self.is_quick { count / 10 } else { *count };
+                let count = if self.is_quick {
+                    (count / 10).max(1)
+                } else {
+                    *count
+                };
                 // The other thread of these needs the other CPU.
-                let is_remote = scenario.starts_with("remote");
+                let is_remote = ["remote", "latency", "halves"];
+                let is_remote = is_remote.iter().any(|name| scenario.starts_with(name));
                 let cpu = CONTESTANT_CPU.filter(|_| !is_remote);
-                session::micro(self.programs, contestant, scenario, count, cpu)
+                let program = if *is_debug {
+                    self.programs.debug_streams(contestant)?
+                } else {
+                    self.programs.of(scenario)
+                };
+                session::micro(program, contestant, scenario, count, cpu)
             }
             Work::Idle => self.idle_connections(contestant),
+            Work::Build => build::measure(contestant, self.is_quick),
             work => {
                 let server = self.serve(work, contestant)?;
                 let mut cpu = Vec::new();
@@ -115,7 +129,8 @@ impl Measure<'_> {
     fn serve(&self, work: &Work, contestant: &str) -> io::Result<Server> {
         let buffer = match work {
             Work::Echo { size, depth, .. } if size * depth >= BUFFER => LARGE_BUFFER,
-            Work::Fair => FLOOD_BUFFER,
+            Work::Http { .. } => return Server::start_http(self.programs, contestant),
+            Work::Fair { .. } => FLOOD_BUFFER,
             _ => BUFFER,
         };
         Server::start(self.programs, &[], contestant, buffer, 0)
@@ -145,8 +160,13 @@ impl Measure<'_> {
                 ("active", vec![idle.to_string(), self.seconds(0.3)])
             }
             Work::Churn => ("churn", vec![self.seconds(0.5), CHURNING.to_string()]),
-            Work::Fair => ("fair", vec![FLOODERS.to_string(), self.seconds(1.2)]),
-            Work::Idle | Work::Micro { .. } => unreachable!("these are driven in their own ways"),
+            Work::Http { connections } => {
+                ("http", vec![connections.to_string(), self.seconds(0.6)])
+            }
+            Work::Fair { flooders } => ("fair", vec![flooders.to_string(), self.seconds(1.2)]),
+            Work::Idle | Work::Micro { .. } | Work::Build => {
+                unreachable!("these are driven in their own ways")
+            }
         };
         server.drive(self.programs, mode, &arguments, at_quiet)
     }

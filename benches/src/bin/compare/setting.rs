@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 const PEERS: [&str; 5] = ["tokio", "async-executor", "async-io", "monoio", "compio"];
 
 /// Where measurements were made, and of what.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) processor: String,
     pub(crate) processors: usize,

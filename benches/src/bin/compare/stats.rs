@@ -1,9 +1,11 @@
 //! Medians and ratios of rounds.
 
+use serde::{Deserialize, Serialize};
+
 use crate::results::{Cell, Results};
 
 /// The middle and the ends of what rounds have measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
     pub(crate) least: f64,
@@ -32,21 +34,15 @@ impl Spread {
 impl Cell {
     /// What the rounds have measured of `metric`, or what was counted of it once.
     pub(crate) fn spread(&self, metric: &str) -> Option<Spread> {
-        if let Some(&value) = self.once.get(metric) {
-            return Spread::of(vec![value]);
+        match self.once.get(metric) {
+            Some(&value) => Spread::of(vec![value]),
+            None => self.spreads.get(metric).copied(),
         }
-        let rounds = self.rounds.iter();
-        Spread::of(
-            rounds
-                .filter_map(|round| round.get(metric).copied())
-                .collect(),
-        )
     }
 }
 
 impl Results {
-    /// What `contestant` needs of `metric` for what `other` needs of it: the median of the rounds' ratios, since the two
-    /// of one round were measured one right after the other.
+    /// What `contestant` needs of `metric` for what `other` needs of it.
     pub(crate) fn ratio(
         &self,
         scenario: &str,
@@ -54,16 +50,14 @@ impl Results {
         contestant: &str,
         other: &str,
     ) -> Option<f64> {
-        let (cell, other) = (
-            self.cell(scenario, contestant)?,
-            self.cell(scenario, other)?,
-        );
-        if let (Some(own), Some(others)) = (cell.once.get(metric), other.once.get(metric)) {
-            return Some(own / others);
+        let cell = self.cell(scenario, contestant)?;
+        if contestant == other {
+            return cell.spread(metric).map(|_| 1.0);
         }
-        let rounds = cell.rounds.iter().zip(&other.rounds);
-        let ratios = rounds.filter_map(|(own, other)| Some(own.get(metric)? / other.get(metric)?));
-        Spread::of(ratios.filter(|ratio| ratio.is_finite()).collect()).map(|spread| spread.median)
+        if let Some(own) = cell.once.get(metric) {
+            return Some(own / self.cell(scenario, other)?.once.get(metric)?);
+        }
+        cell.ratios.get(metric)?.get(other).copied()
     }
 }
 

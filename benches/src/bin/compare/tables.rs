@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::metrics::{CALLS, INSTRUCTIONS};
+use crate::metrics::{CALLS, FLOOD_RATE, INSTRUCTIONS};
 use crate::results::Results;
 use crate::scenarios::{Scenario, thousands};
 use crate::stats::Spread;
@@ -34,20 +34,11 @@ pub(crate) fn detail(scenario: &Scenario, results: &Results) -> String {
 
 /// All scenarios at a glance: this runtime beside raw, tokio and whichever peer is best.
 pub(crate) fn summary(scenarios: &[&Scenario], results: &Results) -> String {
-    let mut table = head(&[
-        "",
-        "of",
-        "runtime",
-        "raw",
-        "tokio",
-        "best peer",
-        "÷ raw",
-        "÷ tokio",
-        "÷ best peer",
-    ]);
+    let titles = "|of|runtime|raw|tokio|best peer|÷ raw|÷ tokio|÷ best peer";
+    let mut table = head(&titles.split('|').collect::<Vec<_>>());
     for scenario in scenarios {
-        let lead = &scenario.metrics()[0];
-        let mut metrics = vec![(lead.name, lead.title)];
+        let shown = scenario.at_a_glance().iter();
+        let mut metrics: Vec<_> = shown.map(|metric| (metric.name, metric.title)).collect();
         if scenario.counts().is_some() {
             metrics.push((INSTRUCTIONS, "instructions"));
         }
@@ -71,8 +62,10 @@ pub(crate) fn summary(scenarios: &[&Scenario], results: &Results) -> String {
                 .contestants
                 .iter()
                 .filter(|name| is_peer(name, metric));
+            // Of rates, more is better.
+            let sign = if metric == FLOOD_RATE.name { -1.0 } else { 1.0 };
             let costs = peers.filter_map(|peer| Some((peer, median(peer)?)));
-            let best = costs.min_by(|one, other| one.1.total_cmp(&other.1));
+            let best = costs.min_by(|one, other| (sign * one.1).total_cmp(&(sign * other.1)));
             let (best, best_ratio) = match best {
                 Some((peer, cost)) => (format!("{} {peer}", number(cost)), ratio(peer)),
                 None => (NOTHING.to_owned(), NOTHING.to_owned()),

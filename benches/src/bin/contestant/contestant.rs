@@ -1,5 +1,6 @@
 //! What is asked of a contestant.
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -50,6 +51,12 @@ pub(crate) trait Runtime: 'static {
 
     /// Limits how long a future may take.
     fn timeout<F: Future>(duration: Duration, future: F) -> impl Future;
+
+    /// Accepts connections, and closes them, for ever; calls `on_accept` for each.
+    fn accept(
+        listener: TcpListener,
+        on_accept: impl Fn() + 'static,
+    ) -> impl Future<Output = ()> + 'static;
 
     /// The echo server, as the runtime's users write it: a task and a buffer for each connection.
     fn serve_echo(echo: Echo);

@@ -9,6 +9,9 @@
 //! `contestant NAME micro SCENARIO COUNT` does one small operation COUNT times and prints one line of
 //! JSON: an object that gives each metric its value, or says why it is `unsupported`. Whatever else a
 //! scenario does is independent of COUNT, so the slope between two counts is the cost of an operation.
+//!
+//! The echo servers are the only ones here to read and write, as the optimizer inlines what has one caller: other
+//! scenarios with streams are in the program `streams`.
 
 mod contestant;
 mod ours;

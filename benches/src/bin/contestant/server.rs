@@ -43,7 +43,8 @@ impl Echo {
     }
 }
 
-fn listener() -> rustix::io::Result<TcpListener> {
+/// Listens on a free port of the loopback device.
+pub(crate) fn listener() -> rustix::io::Result<TcpListener> {
     let socket = socket_with(
         AddressFamily::INET,
         SocketType::STREAM,

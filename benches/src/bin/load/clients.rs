@@ -15,7 +15,7 @@ use crate::connection::{CHUNK, Connection, Pattern};
 const OPENED_AT_ONCE: usize = 64;
 
 /// How long a server may leave everything unanswered.
-const PATIENCE: Timespec = Timespec {
+pub(crate) const PATIENCE: Timespec = Timespec {
     tv_sec: 10,
     tv_nsec: 0,
 };

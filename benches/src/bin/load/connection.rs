@@ -39,17 +39,22 @@ pub(crate) struct Connection {
     received: usize,
 }
 
+/// Connects, which blocks.
+pub(crate) fn connect_to(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    connect(&socket, &address)?;
+    Ok(socket)
+}
+
 impl Connection {
     /// Connects, which blocks; nothing else will.
     pub(crate) fn open(address: SocketAddr) -> io::Result<Self> {
-        let family = match address {
-            SocketAddr::V4(_) => AddressFamily::INET,
-            SocketAddr::V6(_) => AddressFamily::INET6,
-        };
-        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        connect(&socket, &address)?;
         Ok(Self {
-            socket,
+            socket: connect_to(address)?,
             allowed: 0,
             sent: 0,
             received: 0,

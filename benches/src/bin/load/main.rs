@@ -1,4 +1,4 @@
-//! The load generator: drives an echo server from another process.
+//! The load generator: drives an echo or HTTP server from another process.
 //!
 //! It stands on epoll alone, so that no contestant measures itself, and prints one JSON object. Wherever the
 //! server is quiet, before and after what is measured, it says so and waits (`mark`). A connection that
@@ -8,6 +8,7 @@ mod churn;
 mod clients;
 mod connection;
 mod fair;
+mod http;
 mod mark;
 
 use std::env;
@@ -26,6 +27,7 @@ const USAGE: &str = "\
 usage: load echo ADDRESS CONNECTIONS SECONDS SIZE DEPTH   keep DEPTH requests outstanding on each connection
        load active ADDRESS IDLE SECONDS                   10 active connections among IDLE idle ones
        load churn ADDRESS SECONDS CONCURRENCY             connect, 64 B to and fro, close
+       load http ADDRESS CONNECTIONS SECONDS              keep a request outstanding on each connection
        load fair ADDRESS FLOODERS SECONDS                 64 B to and fro beside flooding connections
        load idle ADDRESS CONNECTIONS                      open them, and hold until a line of input
        load requests ADDRESS CONNECTIONS REQUESTS SIZE    so many in all, each connection one at a time, in step";
@@ -67,6 +69,7 @@ fn run(arguments: &Arguments<'_>) -> io::Result<Value> {
             echo(clients, ACTIVE, 1, seconds(3)?)
         }
         Some("churn") => churn(arguments.get(1)?, arguments.get(3)?, seconds(2)?),
+        Some("http") => http::http(arguments.get(1)?, arguments.get(2)?, seconds(3)?),
         Some("fair") => fair::fair(arguments.get(1)?, arguments.get(2)?, WARM_UP, seconds(3)?),
         Some("idle") => {
             let clients = Clients::open(arguments.get(1)?, arguments.get(2)?, SIZE)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::net;
 use std::time::Duration;
 
 use compio::buf::BufResult;
@@ -14,6 +15,9 @@ use futures_lite::future;
 
 use crate::contestant::Runtime;
 use crate::server::Echo;
+
+/// Why accepting does not fail.
+const ACCEPTS: &str = "the listener accepts";
 
 /// compio on one of its drivers.
 pub(crate) struct Compio<D>(PhantomData<D>);
@@ -82,6 +86,14 @@ impl<D: Driver> Runtime for Compio<D> {
         time::timeout(duration, future)
     }
 
+    async fn accept(listener: net::TcpListener, on_accept: impl Fn() + 'static) {
+        let listener = TcpListener::from_std(listener).expect(ACCEPTS);
+        loop {
+            listener.accept().await.expect(ACCEPTS);
+            on_accept();
+        }
+    }
+
     fn serve_echo(server: Echo) {
         let (buffer, connections) = (server.buffer, server.connections);
         let served: io::Result<()> = Self::block_on(async {
@@ -95,7 +107,7 @@ impl<D: Driver> Runtime for Compio<D> {
                 });
             }
         });
-        served.expect("the listener accepts");
+        served.expect(ACCEPTS);
     }
 }
 

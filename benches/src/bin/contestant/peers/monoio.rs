@@ -2,6 +2,7 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::net;
 use std::time::Duration;
 
 use futures_lite::future;
@@ -12,6 +13,9 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder, time};
 
 use crate::contestant::Runtime;
 use crate::server::Echo;
+
+/// Why accepting does not fail.
+const ACCEPTS: &str = "the listener accepts";
 
 /// monoio on one of its drivers.
 pub(crate) struct Monoio<D>(PhantomData<D>);
@@ -24,8 +28,8 @@ pub(crate) trait Driver: 'static {
     /// Without timers, as `#[monoio::main]` sets it up unless it is told otherwise.
     fn block_on_without_timers<F: Future>(future: F) -> F::Output;
 
-    /// The listener in the mode that the driver needs.
-    fn listener(server: Echo) -> std::net::TcpListener;
+    /// The mode that the driver needs sockets in.
+    const IS_NONBLOCKING: bool;
 }
 
 /// Why a runtime can be made.
@@ -35,6 +39,8 @@ const AVAILABLE: &str = "the kernel offers the driver, and descriptors are left"
 pub(crate) struct Epoll;
 
 impl Driver for Epoll {
+    const IS_NONBLOCKING: bool = true;
+
     fn block_on<F: Future>(future: F) -> F::Output {
         let builder = RuntimeBuilder::<LegacyDriver>::new().enable_timer();
         builder.build().expect(AVAILABLE).block_on(future)
@@ -44,16 +50,15 @@ impl Driver for Epoll {
         let builder = RuntimeBuilder::<LegacyDriver>::new();
         builder.build().expect(AVAILABLE).block_on(future)
     }
-
-    fn listener(server: Echo) -> std::net::TcpListener {
-        server.nonblocking()
-    }
 }
 
 /// Completion.
 pub(crate) struct Uring;
 
 impl Driver for Uring {
+    /// A nonblocking socket would make each operation fail that has to wait.
+    const IS_NONBLOCKING: bool = false;
+
     fn block_on<F: Future>(future: F) -> F::Output {
         let builder = uring_builder().enable_timer();
         builder.build().expect(AVAILABLE).block_on(future)
@@ -61,11 +66,6 @@ impl Driver for Uring {
 
     fn block_on_without_timers<F: Future>(future: F) -> F::Output {
         uring_builder().build().expect(AVAILABLE).block_on(future)
-    }
-
-    /// A nonblocking socket would make each operation fail that has to wait.
-    fn listener(server: Echo) -> std::net::TcpListener {
-        server.listener
     }
 }
 
@@ -108,10 +108,20 @@ impl<D: Driver> Runtime for Monoio<D> {
         time::timeout(duration, future)
     }
 
+    async fn accept(listener: net::TcpListener, on_accept: impl Fn() + 'static) {
+        listener.set_nonblocking(D::IS_NONBLOCKING).expect(ACCEPTS);
+        let listener = TcpListener::from_std(listener).expect(ACCEPTS);
+        loop {
+            listener.accept().await.expect(ACCEPTS);
+            on_accept();
+        }
+    }
+
     fn serve_echo(server: Echo) {
         let (buffer, connections) = (server.buffer, server.connections);
         let served: io::Result<()> = D::block_on_without_timers(async {
-            let listener = TcpListener::from_std(D::listener(server))?;
+            server.listener.set_nonblocking(D::IS_NONBLOCKING)?;
+            let listener = TcpListener::from_std(server.listener)?;
             loop {
                 let (mut stream, _peer) = listener.accept().await?;
                 monoio::spawn(async move {
@@ -120,7 +130,7 @@ impl<D: Driver> Runtime for Monoio<D> {
                 });
             }
         });
-        served.expect("the listener accepts");
+        served.expect(ACCEPTS);
     }
 }
 

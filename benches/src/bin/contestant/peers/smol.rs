@@ -12,6 +12,9 @@ use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use crate::contestant::Runtime;
 use crate::server::Echo;
 
+/// Why accepting does not fail.
+const ACCEPTS: &str = "the listener accepts";
+
 thread_local! {
     static EXECUTOR: &'static LocalExecutor<'static> = Box::leak(Box::default());
 }
@@ -55,6 +58,14 @@ impl Runtime for Smol {
         future::or(limited, limit)
     }
 
+    async fn accept(listener: TcpListener, on_accept: impl Fn() + 'static) {
+        let listener: Async<TcpListener> = Async::new(listener).expect(ACCEPTS);
+        loop {
+            listener.accept().await.expect(ACCEPTS);
+            on_accept();
+        }
+    }
+
     fn serve_echo(server: Echo) {
         let (buffer, connections) = (server.buffer, server.connections);
         let served: io::Result<()> = Self::block_on(async {
@@ -67,7 +78,7 @@ impl Runtime for Smol {
                 });
             }
         });
-        served.expect("the listener accepts");
+        served.expect(ACCEPTS);
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 use std::io;
+use std::net;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use tokio::{task, time};
 
 use crate::contestant::Runtime;
 use crate::server::{Connections, Echo};
+
+/// Why accepting does not fail.
+const ACCEPTS: &str = "the listener accepts";
 
 /// The current-thread runtime with plain `tokio::spawn`, as `#[tokio::main(flavor = "current_thread")]`
 /// sets it up.
@@ -79,9 +83,16 @@ impl Runtime for Tokio {
         time::timeout(duration, future)
     }
 
+    fn accept(
+        listener: net::TcpListener,
+        on_accept: impl Fn() + 'static,
+    ) -> impl Future<Output = ()> + 'static {
+        accept(listener, on_accept)
+    }
+
     fn serve_echo(server: Echo) {
         let start = |client: Client| drop(tokio::spawn(client.serve()));
-        Self::block_on(serve(server, start)).expect("the listener accepts");
+        Self::block_on(serve(server, start)).expect(ACCEPTS);
     }
 }
 
@@ -123,9 +134,26 @@ impl Runtime for TokioLocal {
         time::timeout(duration, future)
     }
 
+    fn accept(
+        listener: net::TcpListener,
+        on_accept: impl Fn() + 'static,
+    ) -> impl Future<Output = ()> + 'static {
+        accept(listener, on_accept)
+    }
+
     fn serve_echo(server: Echo) {
         let start = |client: Client| drop(task::spawn_local(client.serve()));
-        Self::block_on(serve(server, start)).expect("the listener accepts");
+        Self::block_on(serve(server, start)).expect(ACCEPTS);
+    }
+}
+
+/// Accepts and closes connections.
+async fn accept(listener: net::TcpListener, on_accept: impl Fn()) {
+    listener.set_nonblocking(true).expect(ACCEPTS);
+    let listener = TcpListener::from_std(listener).expect(ACCEPTS);
+    loop {
+        listener.accept().await.expect(ACCEPTS);
+        on_accept();
     }
 }
 

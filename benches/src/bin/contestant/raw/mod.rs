@@ -27,11 +27,11 @@ impl Contestant for Raw {
 
     fn measure(scenario: Scenario, count: u64) -> Value {
         match scenario {
-            Scenario::SpawnJoin => tasks::spawn_and_join(count),
+            Scenario::SpawnJoin { batch, bytes } => tasks::spawn_and_join(batch, bytes, count),
             Scenario::Yield { tasks } => tasks::yields(tasks, count),
             Scenario::RemoteParked => remote::block_on(wakes::parked(count)).expect(KERNEL),
             Scenario::Timer { pending } => timers::set_and_drop(pending, count),
-            Scenario::TimerFire => timers::fire(count).expect(KERNEL),
+            Scenario::TimerFire { timers } => timers::fire(timers).expect(KERNEL),
             Scenario::Late { micros } => timers::sleeps(micros, count).expect(KERNEL),
             _ => unsupported("it needs a runtime"),
         }

@@ -1,7 +1,6 @@
 //! Tasks without a runtime: a box each, polled in turn with a waker that does nothing.
 
 use std::collections::VecDeque;
-use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -10,24 +9,27 @@ use serde_json::Value;
 
 use super::per_operation;
 use crate::scenarios::nanoseconds;
+use crate::scenarios::tasks::{Sized, with_bytes};
 use crate::scenarios::wakers::SelfWake;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Tasks that are alive at once in [`spawn_and_join`].
-const BATCH: usize = 100;
+/// Boxes and polls futures of `bytes` bytes, `batch` at a time.
+pub(super) fn spawn_and_join(batch: u64, bytes: u64, count: u64) -> Value {
+    with_bytes!(bytes, BYTES => spawn_batches::<{ BYTES / 8 }>(batch, count))
+}
 
-/// Boxes and polls tasks by the hundred.
-pub(super) fn spawn_and_join(count: u64) -> Value {
+fn spawn_batches<const WORDS: usize>(batch: u64, count: u64) -> Value {
+    let batch = usize::try_from(batch).expect("a batch fits in memory");
     let mut cx = Context::from_waker(Waker::noop());
+    let mut tasks: Vec<Pin<Box<dyn Future<Output = u64>>>> = Vec::with_capacity(batch);
     per_operation(count, |count| {
         let mut numbers = 0..count;
         while !numbers.is_empty() {
-            let mut tasks: Vec<Task> = Vec::with_capacity(BATCH);
-            for number in numbers.by_ref().take(BATCH) {
-                tasks.push(Box::pin(async move { _ = black_box(number) }));
+            for number in numbers.by_ref().take(batch) {
+                tasks.push(Box::pin(Sized::<WORDS>::new(number)));
             }
-            for mut task in tasks {
+            for mut task in tasks.drain(..) {
                 assert!(task.as_mut().poll(&mut cx).is_ready(), "the task waits");
             }
         }

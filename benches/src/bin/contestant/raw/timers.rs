@@ -10,26 +10,26 @@ use serde_json::Value;
 use super::alarm::Timer;
 use super::epoll::Epoll;
 use super::per_operation;
-use crate::samples::Samples;
+use crate::samples::{Random, Samples};
 use crate::scenarios::lateness::{
-    SPREAD, lateness, nanoseconds_since, processor_time, volley_metrics,
+    LEAD, SPREAD, lateness, nanoseconds_since, processor_time, shuffled, volley_metrics,
 };
-use crate::scenarios::timers::LIMIT;
+use crate::scenarios::timers::{duration, durations};
 
 /// Deadlines and, as two timers may have the same, their numbers.
 type Deadlines = BTreeSet<(Instant, u64)>;
 
-/// Inserts and removes a deadline, beside others that are later.
+/// Inserts and removes a deadline, beside others, all at random times.
 pub(super) fn set_and_drop(pending: u64, count: u64) -> Value {
-    let later = Instant::now() + 2 * LIMIT;
+    let mut random = Random::default();
     let mut deadlines = Deadlines::new();
-    // One by one, as timers come: `collect` would leave the nodes full, and each insertion would split one.
     for number in 0..pending {
-        deadlines.insert((later + Duration::from_millis(number), number));
+        deadlines.insert((Instant::now() + duration(&mut random), number));
     }
+    let durations = durations(&mut random);
     per_operation(count, |count| {
-        for number in pending..pending + count {
-            let deadline = (Instant::now() + LIMIT, number);
+        for (number, &duration) in (pending..pending + count).zip(durations.iter().cycle()) {
+            let deadline = (Instant::now() + duration, number);
             deadlines.insert(black_box(deadline));
             deadlines.remove(black_box(&deadline));
         }
@@ -73,10 +73,12 @@ pub(super) fn fire(count: u64) -> io::Result<Value> {
     let mut sleeper = Sleeper::new()?;
     let mut samples = Samples::with_capacity(count);
     let count_32 = u32::try_from(count).expect("there are fewer than 4 billion timers");
-    let start = Instant::now() + Duration::from_millis(100);
-    let mut deadlines: Deadlines = (0..count_32)
-        .map(|number| (start + SPREAD * number / count_32, number.into()))
-        .collect();
+    let start = Instant::now() + Duration::from_millis(100) + LEAD * count_32;
+    // One by one, as timers come: `collect` would sort them first.
+    let mut deadlines = Deadlines::new();
+    for number in shuffled(count_32) {
+        deadlines.insert((start + SPREAD * number / count_32, number.into()));
+    }
     sleeper.sleep(start - Duration::from_millis(5) - Instant::now())?;
     let before = processor_time();
     while let Some(&(deadline, _)) = deadlines.first() {

@@ -8,13 +8,13 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use crate::contestant::Runtime;
-use crate::samples::Samples;
+use crate::samples::{Random, Samples};
 
 /// The time over which the timers of [`fire`] are spread.
 pub(crate) const SPREAD: Duration = Duration::from_secs(1);
 
-/// The time for spawning each task of [`fire`], many times what any runtime needs.
-const LEAD: Duration = Duration::from_micros(10);
+/// The time for spawning each task of [`fire`], several times what any runtime needs.
+pub(crate) const LEAD: Duration = Duration::from_micros(10);
 
 /// Sleeps one after the other; the metrics are how late they end.
 pub(super) async fn sleeps<R: Runtime>(micros: u64, count: u64) -> Value {
@@ -30,7 +30,7 @@ pub(super) async fn sleeps<R: Runtime>(micros: u64, count: u64) -> Value {
 
 /// The metrics of [`sleeps`].
 pub(crate) fn lateness(samples: Samples) -> Value {
-    let (p50, p99) = samples.p50_p99();
+    let [p50, p99] = samples.at([5_000, 9_900]);
     json!({ "p50_us": p50 / 1e3, "p99_us": p99 / 1e3 })
 }
 
@@ -48,7 +48,7 @@ struct Volley {
     left: Cell<u64>,
 }
 
-/// Fires timers that are spread evenly over a second, each awaited by its own task.
+/// Fires timers that are spread evenly over a second and made in random order, each awaited by its own task.
 pub(super) async fn fire<R: Runtime>(count: u64) -> Value {
     let count_32 = u32::try_from(count).expect("there are fewer than 4 billion timers");
     let start = Instant::now() + Duration::from_millis(100) + LEAD * count_32;
@@ -57,7 +57,7 @@ pub(super) async fn fire<R: Runtime>(count: u64) -> Value {
         samples: RefCell::new(Samples::with_capacity(count)),
         left: Cell::new(count),
     });
-    for number in 0..count_32 {
+    for number in shuffled(count_32) {
         let volley = Rc::clone(&volley);
         R::detach(async move {
             let deadline = volley.start + SPREAD * number / count_32;
@@ -81,12 +81,29 @@ pub(super) async fn fire<R: Runtime>(count: u64) -> Value {
     volley_metrics(volley.samples.take(), used, count)
 }
 
+/// The numbers below `count` in an order that is random and always the same: in the order of deadlines, memory
+/// is in order, too, and hides what a structure that moves timers costs.
+pub(crate) fn shuffled(count: u32) -> Vec<u32> {
+    let mut numbers: Vec<_> = (0..count).collect();
+    let mut random = Random::default();
+    for end in (1..numbers.len()).rev() {
+        let place = random.below(end as u64 + 1);
+        numbers.swap(
+            end,
+            usize::try_from(place).expect("it is a place in the list"),
+        );
+    }
+    numbers
+}
+
 /// The metrics of [`fire`].
 pub(crate) fn volley_metrics(samples: Samples, used: Duration, count: u64) -> Value {
-    let (p50, p99) = samples.p50_p99();
+    let [p50, p99, p999, most] = samples.at([5_000, 9_900, 9_990, 10_000]);
     json!({
         "late_p50_us": p50 / 1e3,
         "late_p99_us": p99 / 1e3,
+        "late_p999_us": p999 / 1e3,
+        "late_max_us": most / 1e3,
         "cpu_ns": used.as_secs_f64() * 1e9 / count as f64,
     })
 }

@@ -3,10 +3,11 @@
 //! Every scenario runs in a task, as most code of a server does: the future that `block_on` runs is a
 //! special case in most runtimes.
 
+mod busy;
 pub(crate) mod lateness;
 mod memory;
 pub(crate) mod remote;
-mod tasks;
+pub(crate) mod tasks;
 pub(crate) mod timers;
 pub(crate) mod wakers;
 
@@ -20,24 +21,27 @@ use serde_json::{Value, json};
 use crate::contestant::Runtime;
 
 /// What the command line may ask for.
-pub(crate) const NAMES: [&str; 17] = [
-    "spawn-join",
-    "spawn-await",
+pub(crate) const NAMES: [&str; 20] = [
+    "spawn-join:BATCH:BYTES",
     "yield:TASKS",
     "self-wake:TASKS",
-    "ping-pong",
+    "ping-pong:PAIRS",
     "waker-clone",
     "wake-due",
     "remote-parked",
     "remote-running",
     "remote-fanout:TASKS",
     "timer:PENDING",
-    "timer-fire",
-    "timer-fire-coarsely",
+    "timer-fire:TIMERS",
+    "timer-fire-coarsely:TIMERS",
     "timeout-ready",
     "timeout-waiting",
     "late:MICROS",
     "task-memory",
+    "burst:TASKS",
+    "accept:BUSY:MICROS",
+    "latency:BUSY:MICROS",
+    "channel:CAPACITY",
 ];
 
 /// Operations before the clock starts; their number never depends on COUNT.
@@ -46,51 +50,65 @@ pub(crate) const WARM_UP: u64 = 1_000;
 /// Which operation to do.
 #[derive(Clone, Copy)]
 pub(crate) enum Scenario {
-    SpawnJoin,
-    SpawnAwait,
+    SpawnJoin { batch: u64, bytes: u64 },
     Yield { tasks: u64 },
     SelfWake { tasks: u64 },
-    PingPong,
+    PingPong { pairs: u64 },
     WakerClone,
     WakeDue,
     RemoteParked,
     RemoteRunning,
     RemoteFanout { tasks: u64 },
     Timer { pending: u64 },
-    TimerFire,
-    TimerFireCoarsely,
+    TimerFire { timers: u64 },
+    TimerFireCoarsely { timers: u64 },
     TimeoutReady,
     TimeoutWaiting,
     Late { micros: u64 },
     TaskMemory,
+    Burst { tasks: u64 },
+    Accept { busy: u64, work: Duration },
+    Latency { busy: u64, work: Duration },
+    Channel { capacity: u64 },
 }
 
 impl FromStr for Scenario {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (name, number) = match text.split_once(':') {
-            Some((name, number)) => (name, Some(number.parse().map_err(drop)?)),
-            None => (text, None),
-        };
-        Ok(match (name, number) {
-            ("spawn-join", None) => Self::SpawnJoin,
-            ("spawn-await", None) => Self::SpawnAwait,
-            ("yield", Some(tasks @ 1..)) => Self::Yield { tasks },
-            ("self-wake", Some(tasks @ 1..)) => Self::SelfWake { tasks },
-            ("ping-pong", None) => Self::PingPong,
-            ("waker-clone", None) => Self::WakerClone,
-            ("wake-due", None) => Self::WakeDue,
-            ("remote-parked", None) => Self::RemoteParked,
-            ("remote-running", None) => Self::RemoteRunning,
-            ("remote-fanout", Some(tasks @ 1..)) => Self::RemoteFanout { tasks },
-            ("timer", Some(pending)) => Self::Timer { pending },
-            ("timer-fire", None) => Self::TimerFire,
-            ("timer-fire-coarsely", None) => Self::TimerFireCoarsely,
-            ("timeout-ready", None) => Self::TimeoutReady,
-            ("timeout-waiting", None) => Self::TimeoutWaiting,
-            ("late", Some(micros)) => Self::Late { micros },
-            ("task-memory", None) => Self::TaskMemory,
+        let mut words = text.split(':');
+        let name = words.next().unwrap_or_default();
+        let numbers: Vec<u64> = words
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .map_err(drop)?;
+        Ok(match (name, &numbers[..]) {
+            ("spawn-join", &[batch, bytes]) if batch > 0 => Self::SpawnJoin { batch, bytes },
+            ("yield", &[tasks]) if tasks > 0 => Self::Yield { tasks },
+            ("self-wake", &[tasks]) if tasks > 0 => Self::SelfWake { tasks },
+            ("ping-pong", &[pairs]) if pairs > 0 => Self::PingPong { pairs },
+            ("waker-clone", []) => Self::WakerClone,
+            ("wake-due", []) => Self::WakeDue,
+            ("remote-parked", []) => Self::RemoteParked,
+            ("remote-running", []) => Self::RemoteRunning,
+            ("remote-fanout", &[tasks]) if tasks > 0 => Self::RemoteFanout { tasks },
+            ("timer", &[pending]) => Self::Timer { pending },
+            ("timer-fire", &[timers]) => Self::TimerFire { timers },
+            ("timer-fire-coarsely", &[timers]) => Self::TimerFireCoarsely { timers },
+            ("timeout-ready", []) => Self::TimeoutReady,
+            ("timeout-waiting", []) => Self::TimeoutWaiting,
+            ("late", &[micros]) => Self::Late { micros },
+            ("task-memory", []) => Self::TaskMemory,
+            ("burst", &[tasks]) if tasks > 0 => Self::Burst { tasks },
+            ("accept", &[busy, micros]) => Self::Accept {
+                busy,
+                work: Duration::from_micros(micros),
+            },
+            ("latency", &[busy, micros]) => Self::Latency {
+                busy,
+                work: Duration::from_micros(micros),
+            },
+            ("channel", &[capacity]) if capacity > 0 => Self::Channel { capacity },
             _ => return Err(()),
         })
     }
@@ -98,10 +116,14 @@ impl FromStr for Scenario {
 
 /// Does `count` operations in a task of a new runtime; returns the metrics.
 pub(crate) fn measure<R: Runtime>(scenario: Scenario, count: u64) -> Value {
-    let is_coarse = matches!(scenario, Scenario::TimerFireCoarsely);
-    let joins = matches!(scenario, Scenario::SpawnJoin | Scenario::SpawnAwait);
+    let in_main = match scenario {
+        Scenario::SpawnJoin { .. } => R::MAIN_JOINS_QUICKER,
+        // It tells the future of `block_on` from tasks itself.
+        Scenario::Latency { .. } => true,
+        _ => false,
+    };
     let measured = async {
-        if joins && R::MAIN_JOINS_QUICKER {
+        if in_main {
             return scenario_of::<R>(scenario, count).await;
         }
         let metrics = Rc::new(Cell::new(None));
@@ -109,7 +131,7 @@ pub(crate) fn measure<R: Runtime>(scenario: Scenario, count: u64) -> Value {
         R::spawn(async move { slot.set(Some(scenario_of::<R>(scenario, count).await)) }).await;
         metrics.take().expect("the scenario does not panic")
     };
-    if is_coarse {
+    if matches!(scenario, Scenario::TimerFireCoarsely { .. }) {
         R::block_on_coarsely(measured)
     } else {
         R::block_on(measured)
@@ -118,32 +140,41 @@ pub(crate) fn measure<R: Runtime>(scenario: Scenario, count: u64) -> Value {
 
 async fn scenario_of<R: Runtime>(scenario: Scenario, count: u64) -> Value {
     match scenario {
-        Scenario::SpawnJoin => per_operation(count, tasks::spawn_and_join::<R>).await,
-        Scenario::SpawnAwait => per_operation(count, tasks::spawn_and_await::<R>).await,
+        Scenario::SpawnJoin { batch, bytes } => {
+            per_operation(count, |count| {
+                tasks::spawn_and_join::<R>(batch, bytes, count)
+            })
+            .await
+        }
         Scenario::Yield { tasks } => tasks::yields::<R, _>(tasks, count, R::yield_now).await,
         Scenario::SelfWake { tasks } => {
             tasks::yields::<R, _>(tasks, count, wakers::SelfWake::default).await
         }
-        Scenario::PingPong => per_operation(count, tasks::ping_pong::<R>).await,
+        Scenario::PingPong { pairs } => {
+            per_operation(count, |count| tasks::ping_pong::<R>(pairs, count)).await
+        }
         Scenario::WakerClone => per_operation(count, wakers::clone_and_drop).await,
         Scenario::WakeDue => per_operation(count, wakers::wake_due).await,
-        Scenario::Timer { pending } => {
-            let _others = timers::pending::<R>(pending).await;
-            per_operation(count, timers::set_and_drop::<R>).await
-        }
+        Scenario::Timer { pending } => timers::set_and_drop::<R>(pending, count).await,
         Scenario::TimeoutReady => per_operation(count, timers::timeout_ready::<R>).await,
         Scenario::TimeoutWaiting => per_operation(count, timers::timeout_waiting::<R>).await,
         Scenario::RemoteParked => remote::parked(count).await,
         Scenario::RemoteRunning => remote::flood(count).await,
         Scenario::RemoteFanout { tasks } => remote::fan_out::<R>(tasks, count).await,
-        Scenario::TimerFire | Scenario::TimerFireCoarsely => lateness::fire::<R>(count).await,
+        Scenario::TimerFire { timers } | Scenario::TimerFireCoarsely { timers } => {
+            lateness::fire::<R>(timers).await
+        }
         Scenario::Late { micros } => lateness::sleeps::<R>(micros, count).await,
         Scenario::TaskMemory => memory::per_task::<R>(count).await,
+        Scenario::Burst { tasks } => memory::burst::<R>(tasks).await,
+        Scenario::Accept { busy, work } => busy::accept::<R>(busy, work, count).await,
+        Scenario::Latency { busy, work } => busy::latency::<R>(busy, work).await,
+        Scenario::Channel { capacity } => busy::channel::<R>(capacity, count).await,
     }
 }
 
 /// Warms up, then measures how long one of `count` operations takes on average.
-async fn per_operation(count: u64, operations: impl AsyncFn(u64)) -> Value {
+pub(crate) async fn per_operation(count: u64, operations: impl AsyncFn(u64)) -> Value {
     operations(WARM_UP).await;
     let start = Instant::now();
     operations(count).await;

@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
+use std::hint::black_box;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -11,27 +13,65 @@ use serde_json::Value;
 use super::nanoseconds;
 use crate::contestant::Runtime;
 
-/// Tasks that are alive at once in [`spawn_and_join`].
-const BATCH: usize = 100;
+/// Calls `$body` with `$bytes` as a constant: the sizes of futures that scenarios can ask for.
+///
+/// They are what sweeps show, and the sizes around which runtimes change how they allocate: this one's block is 48
+/// bytes larger than a future, and blocks of up to 464 bytes are kept.
+macro_rules! with_bytes {
+    ($bytes:expr, $constant:ident => $body:expr) => {
+        with_bytes!(@ $bytes, $constant, $body, 16 200 208 216 224 232 408 416 424 432 440 480 1000 5000 8000 12000)
+    };
+    (@ $bytes:expr, $constant:ident, $body:expr, $($size:literal)*) => {
+        match $bytes {
+            $($size => {
+                const $constant: usize = $size;
+                $body
+            })*
+            other => panic!("no future of {other} bytes is compiled in"),
+        }
+    };
+}
+pub(crate) use with_bytes;
 
-/// Spawns tasks by the hundred, then joins them.
-pub(super) async fn spawn_and_join<R: Runtime>(count: u64) {
-    let mut numbers = 0..count;
-    while !numbers.is_empty() {
-        let mut tasks = Vec::with_capacity(BATCH);
-        for number in numbers.by_ref().take(BATCH) {
-            tasks.push(R::spawn(async move { number }));
-        }
-        for task in tasks {
-            task.await;
-        }
+/// A future of `WORDS` words that is ready at once.
+pub(crate) struct Sized<const WORDS: usize>([u64; WORDS]);
+
+impl<const WORDS: usize> Sized<WORDS> {
+    pub(crate) fn new(number: u64) -> Self {
+        Self([number; WORDS])
     }
 }
 
-/// Spawns a task and waits for it, one at a time.
-pub(super) async fn spawn_and_await<R: Runtime>(count: u64) {
-    for number in 0..count {
-        R::spawn(async move { number }).await;
+impl<const WORDS: usize> Future for Sized<WORDS> {
+    type Output = u64;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u64> {
+        Poll::Ready(black_box(&self.0)[0])
+    }
+}
+
+/// Spawns tasks with a future of `bytes` bytes, `batch` at a time, and joins each batch.
+pub(super) async fn spawn_and_join<R: Runtime>(batch: u64, bytes: u64, count: u64) {
+    with_bytes!(bytes, BYTES => spawn_batches::<R, { BYTES / 8 }>(batch, count).await);
+}
+
+async fn spawn_batches<R: Runtime, const WORDS: usize>(batch: u64, count: u64) {
+    if batch == 1 {
+        for number in 0..count {
+            R::spawn(Sized::<WORDS>::new(number)).await;
+        }
+        return;
+    }
+    let batch = usize::try_from(batch).expect("a batch fits in memory");
+    let mut tasks = Vec::with_capacity(batch);
+    let mut numbers = 0..count;
+    while !numbers.is_empty() {
+        for number in numbers.by_ref().take(batch) {
+            tasks.push(R::spawn(Sized::<WORDS>::new(number)));
+        }
+        for task in tasks.drain(..) {
+            task.await;
+        }
     }
 }
 
@@ -132,20 +172,20 @@ impl Race {
 
 /// One side of a rendezvous: a flag and who waits for it.
 #[derive(Default)]
-struct Signal {
+pub(crate) struct Signal {
     is_set: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Signal {
-    fn set(&self) {
+    pub(crate) fn set(&self) {
         self.is_set.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
 
-    async fn wait(&self) {
+    pub(crate) async fn wait(&self) {
         poll_fn(|cx| {
             if self.is_set.replace(false) {
                 return Poll::Ready(());
@@ -157,24 +197,43 @@ impl Signal {
     }
 }
 
-/// Two tasks wake each other in turn.
-pub(super) async fn ping_pong<R: Runtime>(count: u64) {
-    let (ping, pong) = (Rc::new(Signal::default()), Rc::new(Signal::default()));
-    let server = R::spawn({
-        let (ping, pong) = (Rc::clone(&ping), Rc::clone(&pong));
-        async move {
-            for _ in 0..count {
-                ping.wait().await;
-                pong.set();
+/// Pairs of tasks make `count` round trips in all: a request holds a oneshot, through which the answer comes.
+pub(super) async fn ping_pong<R: Runtime>(pairs: u64, count: u64) {
+    let (mut servers, mut clients) = (Vec::new(), Vec::new());
+    for pair in 0..pairs {
+        let trips = count / pairs + u64::from(pair < count % pairs);
+        let server_side = Rc::new(Mailbox::default());
+        let client_side = Rc::clone(&server_side);
+        servers.push(R::spawn(async move {
+            for _ in 0..trips {
+                server_side.is_filled.wait().await;
+                server_side
+                    .request
+                    .take()
+                    .expect("a request has come")
+                    .set();
             }
-        }
-    });
-    let client = R::spawn(async move {
-        for _ in 0..count {
-            ping.set();
-            pong.wait().await;
-        }
-    });
-    client.await;
-    server.await;
+        }));
+        clients.push(R::spawn(async move {
+            for _ in 0..trips {
+                let answer = Rc::new(Signal::default());
+                client_side.request.set(Some(Rc::clone(&answer)));
+                client_side.is_filled.set();
+                answer.wait().await;
+            }
+        }));
+    }
+    for client in clients {
+        client.await;
+    }
+    for server in servers {
+        server.await;
+    }
+}
+
+/// Where a request lies until its server runs.
+#[derive(Default)]
+struct Mailbox {
+    request: Cell<Option<Rc<Signal>>>,
+    is_filled: Signal,
 }
