@@ -247,7 +247,7 @@ impl Reactor {
                 Message::WakeTimer(key) => {
                     let removed = self.timers.borrow_mut().remove(TimerKey(key));
                     if let Some(TimerAction::Wake(waker)) = removed {
-                        wakers.push(StoredWaker::Foreign(waker));
+                        wakers.push(waker);
                     }
                 }
             }
@@ -270,7 +270,7 @@ impl Reactor {
         }
         for action in self.timers.borrow_mut().take_items() {
             if let TimerAction::Wake(waker) = action {
-                wakers.push(StoredWaker::Foreign(waker));
+                wakers.push(waker);
             }
         }
         self.wake_all(wakers);

@@ -2,9 +2,7 @@
 //!
 //! A part of `Reactor`; `timer_heaps` keeps the order of deadlines.
 
-use std::task::Waker;
-
-use super::source::Direction;
+use super::source::{Direction, WakerRef};
 use super::{Reactor, State, StoredWaker, TimerKey, UNARMED, named};
 use crate::clock;
 use crate::quiet;
@@ -13,7 +11,7 @@ use crate::sys::epoll::{RawToken, Wait};
 /// What a timer does when it fires.
 #[derive(Debug)]
 pub(super) enum TimerAction {
-    Wake(Waker),
+    Wake(StoredWaker),
     /// Ends a source's rest.
     Resume(RawToken, Direction),
 }
@@ -58,7 +56,7 @@ impl Reactor {
         let now = clock::now_ns();
         while let Some((key, action)) = timers.pop_due(now) {
             match action {
-                TimerAction::Wake(waker) => woken(StoredWaker::Foreign(waker)),
+                TimerAction::Wake(waker) => woken(waker),
                 TimerAction::Resume(token, direction) => {
                     timers.remove(key);
                     if let Some(source) = named(&mut self.sources.borrow_mut(), token) {
@@ -89,7 +87,7 @@ impl Reactor {
     /// # Panics
     ///
     /// When the reactor is closed.
-    pub(crate) fn insert_timer(&self, deadline: u64, now: u64, waker: &Waker) -> TimerKey {
+    pub(crate) fn insert_timer(&self, deadline: u64, now: u64, waker: WakerRef<'_>) -> TimerKey {
         let waker = self.kept(waker);
         let mut timers = self.timers.borrow_mut();
         timers.advance(now);
@@ -101,7 +99,7 @@ impl Reactor {
     /// # Panics
     ///
     /// When the reactor is closed.
-    pub(crate) fn renew_timer(&self, key: TimerKey, waker: &Waker) {
+    pub(crate) fn renew_timer(&self, key: TimerKey, waker: WakerRef<'_>) {
         match self.timers.borrow_mut().item(key) {
             Some(TimerAction::Wake(known)) if known.will_wake(waker) => return,
             _ => {}
@@ -131,15 +129,15 @@ impl Reactor {
 }
 
 impl Reactor {
-    /// Clones a waker for keeping.
+    /// Keeps a waker.
     ///
     /// # Panics
     ///
-    /// When the reactor is closed, perhaps by the clone, which is foreign code: a timer of it never fires,
+    /// When the reactor is closed, perhaps by the clone of a foreign waker: a timer of it never fires,
     /// and whoever waits would not be told.
     #[inline]
-    fn kept(&self, waker: &Waker) -> Waker {
-        let waker = waker.clone();
+    fn kept(&self, waker: WakerRef<'_>) -> StoredWaker {
+        let waker = waker.store();
         if self.state.get() == State::Closed {
             // A drop that panics while a panic unwinds would end the process.
             quiet::quietly(|| drop(waker));

@@ -15,7 +15,7 @@ use super::Instant;
 use crate::clock;
 use crate::reactor::{Reactor, TimerKey};
 use crate::remote::{self, Message, RuntimeId};
-use crate::runtime::context;
+use crate::runtime::context::{self, waker_ref};
 
 /// Waits until a time has passed.
 ///
@@ -147,7 +147,7 @@ impl Timer {
         if let Some(registration) = self.registration {
             if registration.runtime == reactor.id() {
                 if clock::time_before(self.deadline.nanos()).is_some() {
-                    reactor.renew_timer(registration.key, cx.waker());
+                    reactor.renew_timer(registration.key, waker_ref(cx));
                     return Poll::Pending;
                 }
                 self.deregister();
@@ -161,7 +161,7 @@ impl Timer {
         };
         self.registration = Some(Registration {
             runtime: reactor.id(),
-            key: reactor.insert_timer(deadline, now, cx.waker()),
+            key: reactor.insert_timer(deadline, now, waker_ref(cx)),
         });
         Poll::Pending
     }

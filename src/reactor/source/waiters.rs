@@ -97,6 +97,15 @@ impl StoredWaker {
         mem::replace(self, Self::NONE)
     }
 
+    /// Whether this is the same waker, as [`Waker::will_wake`] says.
+    #[inline]
+    pub(crate) fn will_wake(&self, waker: WakerRef<'_>) -> bool {
+        match self {
+            Self::Target(target) => waker.target() == Some(*target),
+            Self::Foreign(known) => known.will_wake(waker.waker),
+        }
+    }
+
     fn identity(&self) -> Identity {
         match self {
             Self::Target(target) => Identity::Target(target.to_bits()),
