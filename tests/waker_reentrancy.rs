@@ -485,6 +485,24 @@ fn wakers_of_tasks_that_end_with_their_runtime_may_drop_its_sockets_and_timers()
 }
 
 #[test]
+fn a_clone_that_waits_for_the_same_socket_loses_no_wake() {
+    run(async {
+        let (mut peer, stream) = pair_with_std().await;
+        let stream = Rc::new(stream);
+        let other = Rc::clone(&stream);
+        let (inner_count, inner) = WakeCount::new();
+        let (hooks, waker) = Hooks::default()
+            .on_clone(move || wait_readable(&other, &inner))
+            .waker();
+        wait_readable(&stream, &waker);
+        peer.write_all(b"x").unwrap();
+        stream.readable().await.unwrap();
+        yield_now().await;
+        assert_eq!((hooks.wakes.get(), inner_count.wakes()), (1, 1));
+    });
+}
+
+#[test]
 fn a_clone_that_ends_the_task_it_waits_for_loses_no_wake() {
     run(async {
         let home = Rc::new(RefCell::new(Some(Runtime::new().unwrap())));

@@ -353,9 +353,12 @@ impl Registration {
             (UNREGISTERED, Direction::Write) => Directions::BOTH,
             _ => direction.into(),
         };
-        let wait = wait.map(|(waiter, waker)| (direction, waiter, waker));
-        let key = reactor.register(self.fd(), directions, self.trigger, wait)?;
+        let key = reactor.register(self.fd(), directions, self.trigger)?;
         self.publish(reactor, key);
+        // Only now, as the clone of a foreign waker may use this descriptor, too.
+        if let Some((waiter, waker)) = wait {
+            reactor.wait(key, direction, waiter, waker);
+        }
         Ok(key)
     }
 

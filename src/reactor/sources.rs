@@ -139,7 +139,13 @@ impl Reactor {
 impl Reactor {
     /// Lets `waiter` wait for the next event of a direction.
     #[cold]
-    fn wait(&self, key: u32, direction: Direction, mut waiter: Waiter<'_>, waker: WakerRef<'_>) {
+    pub(crate) fn wait(
+        &self,
+        key: u32,
+        direction: Direction,
+        mut waiter: Waiter<'_>,
+        waker: WakerRef<'_>,
+    ) {
         let ticket = match &mut waiter {
             Waiter::Ticket(slot) => Some(self.ticket(key, direction, slot)),
             Waiter::Exclusive => None,
@@ -218,7 +224,7 @@ pub(crate) fn cancel(current: Option<&Reactor>, direction: Direction, slot: &mut
 
 /// Registration.
 impl Reactor {
-    /// Registers a descriptor, watched for these directions, and lets someone wait for one of them.
+    /// Registers a descriptor, watched for these directions.
     ///
     /// # Errors
     ///
@@ -230,7 +236,6 @@ impl Reactor {
         fd: BorrowedFd<'_>,
         directions: Directions,
         trigger: Trigger,
-        wait: Option<(Direction, Waiter<'_>, WakerRef<'_>)>,
     ) -> io::Result<u32> {
         if self.state.get() != State::Open {
             return Err(ended());
@@ -244,10 +249,6 @@ impl Reactor {
         if let Err(error) = self.watch_source(source, key, fd, directions) {
             sources.remove(key as usize);
             return Err(error);
-        }
-        drop(sources);
-        if let Some((direction, waiter, waker)) = wait {
-            self.wait(key, direction, waiter, waker);
         }
         Ok(key)
     }
