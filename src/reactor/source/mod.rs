@@ -15,6 +15,8 @@
 
 mod completion;
 mod level;
+#[cfg(test)]
+mod oracle;
 mod waiters;
 
 use std::os::fd::RawFd;
