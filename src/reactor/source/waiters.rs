@@ -329,6 +329,23 @@ mod tests {
     }
 
     #[test]
+    fn who_outlives_a_sweep_is_still_known() {
+        let living = Cell::new(200);
+        let is_gone = |target: WakeTarget| target.slot() >= living.get();
+        let mut list = WaitList::default();
+        (0..200).for_each(|slot| wait(&mut list, slot, is_gone));
+        living.set(20);
+        (200..1000).for_each(|slot| wait(&mut list, slot, is_gone));
+        assert!(list.anonymous.wakers.len() < 200, "they were swept");
+        (0..20).for_each(|slot| wait(&mut list, slot, is_gone));
+        let woken = drained(&mut list);
+        for slot in 0..20 {
+            let identity = Identity::Target(target_bits(slot));
+            assert_eq!(woken.iter().filter(|&&woken| woken == identity).count(), 1);
+        }
+    }
+
+    #[test]
     fn many_waiters_who_live_are_looked_through_seldom() {
         let looks = Cell::new(0);
         let mut list = WaitList::default();
