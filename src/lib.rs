@@ -61,6 +61,13 @@
 //! | `sync` | what threads share is made of this: locks and atomics that checkers can replace |
 //! | `sys` | the kernel, one object per file |
 //!
+//! # Features
+//!
+//! | feature | in the default | brings |
+//! |---|---|---|
+//! | `io-util` | yes | the extension traits and buffered readers of [`io`] (`futures-lite`) |
+//! | `tracing` | yes | events for what no caller can be told, such as a listener that has run out of descriptors |
+//!
 //! Channels, locks, `select!` and `join!` come from other crates: `async-channel`, `futures` and
 //! `tokio::sync` work here as they are, since all they need is a `Waker`.
 
@@ -72,6 +79,7 @@ compile_error!("`runtime` runs on Linux with 64-bit pointers: it is built on epo
 mod clock;
 mod executor;
 pub mod io;
+mod log;
 pub mod net;
 mod quiet;
 mod reactor;

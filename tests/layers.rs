@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules, lowest layer first; each imports only from layers below its own, faces also from faces.
 const LAYERS: [&[&str]; 5] = [
-    &["sys", "sync", "quiet"],
+    &["sys", "sync", "quiet", "log"],
     &["remote", "clock"],
     &["executor", "reactor"],
     &["runtime"],

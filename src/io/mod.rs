@@ -1,7 +1,8 @@
 //! Asynchronous input and output: the traits, their extensions, and readiness.
 //!
 //! The traits are those of `futures-io`; the extension methods (`read_exact`, `write_all`, `lines` …)
-//! and buffered readers are those of `futures-lite`, re-exported so that one import path suffices.
+//! and buffered readers are those of `futures-lite`, re-exported so that one import path suffices (feature `io-util`,
+//! on by default).
 //!
 //! # Examples
 //!
@@ -20,9 +21,11 @@ mod ready;
 pub(crate) mod registration;
 mod runtime_list;
 
+pub use futures_io::{AsyncBufRead, AsyncRead, AsyncSeek, AsyncWrite};
+#[cfg(feature = "io-util")]
 pub use futures_lite::io::{
-    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, AsyncWrite,
-    AsyncWriteExt, BufReader, BufWriter, Cursor, copy, empty, repeat, sink,
+    AsyncBufReadExt, AsyncReadExt, AsyncSeekExt, AsyncWriteExt, BufReader, BufWriter, Cursor, copy,
+    empty, repeat, sink,
 };
 
 pub use self::ready::{Interest, Ready};

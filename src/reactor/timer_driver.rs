@@ -5,6 +5,7 @@
 use super::source::{Direction, WakerRef};
 use super::{Reactor, State, StoredWaker, TimerKey, UNARMED, named};
 use crate::clock;
+use crate::log;
 use crate::quiet;
 use crate::sys::epoll::{RawToken, Wait};
 
@@ -27,7 +28,7 @@ impl Reactor {
         if deadline < self.armed.get() {
             if let Err(error) = self.timer_fd.arm(deadline) {
                 if !self.is_warned.replace(true) {
-                    tracing::warn!(%error, "timerfd_settime failed, so the clock is read each millisecond");
+                    log::timer_is_not_armed(&error);
                 }
                 return Wait::Briefly;
             }

@@ -33,6 +33,7 @@ pub(crate) use self::message::Message;
 pub(crate) use self::target::{Generation, WakeTarget};
 pub(crate) use self::wake_set::MAX_SLOTS;
 use self::wake_set::{BLOCK_BITS, WakeSet};
+use crate::log;
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Arc, Mutex, is_mutant};
 use crate::sys::epoll::Epoll;
@@ -186,7 +187,7 @@ impl Remote {
             .map_or(Ok(()), |kernel| kernel.notifier.notify());
         drop(kernel);
         if let Err(error) = result {
-            tracing::error!(%error, "could not wake a parked runtime");
+            log::runtime_is_not_notified(&error);
         }
     }
 }

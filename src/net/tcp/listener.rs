@@ -15,6 +15,7 @@ use futures_core::Stream;
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
 use crate::io::registration::{Registration, WithTicket};
+use crate::log;
 use crate::net::addr::{ToSocketAddrs, to_inet};
 use crate::net::resolve::resolve;
 use crate::reactor::source::{Completion, Direction, Waiter};
@@ -159,7 +160,7 @@ impl TcpListener {
 
     fn back_off(&self, error: io::Error) -> io::Result<()> {
         if !self.is_warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, retry_ms = 50, "accept ran out of descriptors or memory and will retry");
+            log::accept_backs_off(&error);
         }
         self.registration
             .back_off(Direction::Read, REST)
