@@ -34,7 +34,7 @@ const REPEATS: usize = 2;
 ///
 /// A cost that jumps between two of them is a defect; `docs/decisions.md` lists the capacities and thresholds that each of
 /// these lies below or beyond.
-const SPAWNED: [(u64, u64); 26] = [
+const SPAWNED: [(u64, u64); 25] = [
     (1, 16),
     (10, 16),
     (100, 16),
@@ -62,11 +62,10 @@ const SPAWNED: [(u64, u64); 26] = [
     (10_000, 1_000),
     // Where a pool may leave tasks to the allocator.
     (100, 8_000),
-    (100, 12_000),
 ];
 
 /// Other small scenarios, on either side of what caches, capacities and thresholds there are.
-const SMALL: [&str; 22] = [
+const SMALL: [&str; 24] = [
     "yield:1",
     "yield:10",
     "yield:60",
@@ -78,6 +77,8 @@ const SMALL: [&str; 22] = [
     "ping-pong:1",
     "ping-pong:10",
     "ping-pong:1000",
+    "oneshot:1",
+    "oneshot:1000",
     "waker-clone",
     "wake-due",
     "timer:0",

@@ -245,15 +245,12 @@ fn tasks() -> Vec<Scenario> {
             counts,
         ));
     }
-    for pairs in [1, 10, 1_000] {
-        let title = format!("round trip by a oneshot, {} pairs", thousands(pairs));
-        scenarios.push(micro(
-            Group::Tasks,
-            &format!("ping-pong:{pairs}"),
-            &title,
-            500_000,
-            counts,
-        ));
+    for (name, by) in [("ping-pong", "signals"), ("oneshot", "a oneshot")] {
+        for pairs in [1, 10, 1_000] {
+            let title = format!("round trip by {by}, {} pairs", thousands(pairs));
+            let name = format!("{name}:{pairs}");
+            scenarios.push(micro(Group::Tasks, &name, &title, 500_000, counts));
+        }
     }
     scenarios
 }

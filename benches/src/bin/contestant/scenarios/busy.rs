@@ -20,6 +20,9 @@ use crate::server;
 /// How long those who wait in [`latency`] do.
 const SLEEP: Duration = Duration::from_millis(100);
 
+/// How long tasks are busy at most.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The period of the timer in [`channel`].
 const PERIOD: Duration = Duration::from_millis(1);
 
@@ -29,14 +32,19 @@ const LOOPBACK: &str = "the loopback device has ports, and descriptors are left"
 /// Why a lock is never poisoned.
 const NO_PANIC: &str = "nobody panics with the lock";
 
-/// Starts tasks that compute for `work` and yield, until the flag is set.
+/// Starts tasks that compute for `work` and yield, until the flag is set or [`PATIENCE`] is over: some runtimes let others
+/// wait for as long as such tasks are there.
 fn busy<R: Runtime>(tasks: u64, work: Duration) -> Rc<Cell<bool>> {
     let is_over = Rc::new(Cell::new(false));
+    let begin = Instant::now();
     for _ in 0..tasks {
         let is_over = Rc::clone(&is_over);
         R::detach(async move {
             while !is_over.get() {
                 let start = Instant::now();
+                if start - begin > PATIENCE {
+                    break;
+                }
                 while start.elapsed() < work {}
                 R::yield_now().await;
             }

@@ -21,11 +21,12 @@ use serde_json::{Value, json};
 use crate::contestant::Runtime;
 
 /// What the command line may ask for.
-pub(crate) const NAMES: [&str; 20] = [
+pub(crate) const NAMES: [&str; 21] = [
     "spawn-join:BATCH:BYTES",
     "yield:TASKS",
     "self-wake:TASKS",
     "ping-pong:PAIRS",
+    "oneshot:PAIRS",
     "waker-clone",
     "wake-due",
     "remote-parked",
@@ -54,6 +55,7 @@ pub(crate) enum Scenario {
     Yield { tasks: u64 },
     SelfWake { tasks: u64 },
     PingPong { pairs: u64 },
+    Oneshot { pairs: u64 },
     WakerClone,
     WakeDue,
     RemoteParked,
@@ -87,6 +89,7 @@ impl FromStr for Scenario {
             ("yield", &[tasks]) if tasks > 0 => Self::Yield { tasks },
             ("self-wake", &[tasks]) if tasks > 0 => Self::SelfWake { tasks },
             ("ping-pong", &[pairs]) if pairs > 0 => Self::PingPong { pairs },
+            ("oneshot", &[pairs]) if pairs > 0 => Self::Oneshot { pairs },
             ("waker-clone", []) => Self::WakerClone,
             ("wake-due", []) => Self::WakeDue,
             ("remote-parked", []) => Self::RemoteParked,
@@ -151,7 +154,10 @@ async fn scenario_of<R: Runtime>(scenario: Scenario, count: u64) -> Value {
             tasks::yields::<R, _>(tasks, count, wakers::SelfWake::default).await
         }
         Scenario::PingPong { pairs } => {
-            per_operation(count, |count| tasks::ping_pong::<R>(pairs, count)).await
+            per_operation(count, |count| tasks::ping_pong::<R, false>(pairs, count)).await
+        }
+        Scenario::Oneshot { pairs } => {
+            per_operation(count, |count| tasks::ping_pong::<R, true>(pairs, count)).await
         }
         Scenario::WakerClone => per_operation(count, wakers::clone_and_drop).await,
         Scenario::WakeDue => per_operation(count, wakers::wake_due).await,

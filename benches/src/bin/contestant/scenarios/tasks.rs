@@ -19,7 +19,7 @@ use crate::contestant::Runtime;
 /// bytes larger than a future, and blocks of up to 464 bytes are kept.
 macro_rules! with_bytes {
     ($bytes:expr, $constant:ident => $body:expr) => {
-        with_bytes!(@ $bytes, $constant, $body, 16 200 208 216 224 232 408 416 424 432 440 480 1000 5000 8000 12000)
+        with_bytes!(@ $bytes, $constant, $body, 16 200 208 216 224 232 408 416 424 432 440 480 1000 5000 8000)
     };
     (@ $bytes:expr, $constant:ident, $body:expr, $($size:literal)*) => {
         match $bytes {
@@ -197,8 +197,9 @@ impl Signal {
     }
 }
 
-/// Pairs of tasks make `count` round trips in all: a request holds a oneshot, through which the answer comes.
-pub(super) async fn ping_pong<R: Runtime>(pairs: u64, count: u64) {
+/// Pairs of tasks make `count` round trips in all: by two signals, or (`ONESHOT`) each request holds a oneshot of its
+/// own, through which the answer comes.
+pub(super) async fn ping_pong<R: Runtime, const ONESHOT: bool>(pairs: u64, count: u64) {
     let (mut servers, mut clients) = (Vec::new(), Vec::new());
     for pair in 0..pairs {
         let trips = count / pairs + u64::from(pair < count % pairs);
@@ -207,19 +208,25 @@ pub(super) async fn ping_pong<R: Runtime>(pairs: u64, count: u64) {
         servers.push(R::spawn(async move {
             for _ in 0..trips {
                 server_side.is_filled.wait().await;
-                server_side
-                    .request
-                    .take()
-                    .expect("a request has come")
-                    .set();
+                if ONESHOT {
+                    let request = server_side.request.take();
+                    request.expect("a request has come").set();
+                } else {
+                    server_side.answer.set();
+                }
             }
         }));
         clients.push(R::spawn(async move {
             for _ in 0..trips {
-                let answer = Rc::new(Signal::default());
-                client_side.request.set(Some(Rc::clone(&answer)));
-                client_side.is_filled.set();
-                answer.wait().await;
+                if ONESHOT {
+                    let answer = Rc::new(Signal::default());
+                    client_side.request.set(Some(Rc::clone(&answer)));
+                    client_side.is_filled.set();
+                    answer.wait().await;
+                } else {
+                    client_side.is_filled.set();
+                    client_side.answer.wait().await;
+                }
             }
         }));
     }
@@ -236,4 +243,5 @@ pub(super) async fn ping_pong<R: Runtime>(pairs: u64, count: u64) {
 struct Mailbox {
     request: Cell<Option<Rc<Signal>>>,
     is_filled: Signal,
+    answer: Signal,
 }
