@@ -27,6 +27,7 @@ pub(crate) const LATE_P50_US: Metric = metric("late_p50_us", "late p50 µs");
 pub(crate) const LATE_P99_US: Metric = metric("late_p99_us", "late p99 µs");
 pub(crate) const LATE_P999_US: Metric = metric("late_p999_us", "late p99.9 µs");
 pub(crate) const LATE_MAX_US: Metric = metric("late_max_us", "latest µs");
+pub(crate) const CPU_BYTE_US: Metric = metric("cpu_us", "CPU µs a byte");
 pub(crate) const MS: Metric = metric("ms", "ms");
 pub(crate) const MAIN_MS: Metric = metric("main_ms", "late ms, main future");
 pub(crate) const TASK_MS: Metric = metric("task_ms", "sleeping task");
