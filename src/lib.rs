@@ -33,7 +33,7 @@
 //! 6. `Reactor::wait` looks the token up (a stale one finds nobody) and `Source::on_event` marks the
 //!    source readable and hands over its wakers.
 //! 7. With no table borrowed, the wakers are woken. A waker is a word that names runtime and task:
-//!    `executor::waker` finds the task's slot and pushes it on the run queue.
+//!    `executor::scheduler` finds the task's slot and puts it on the queue of what events woke.
 //! 8. `Executor::tick` pops the slot and polls the task, with a fresh budget.
 //! 9. The task's `recv` succeeds. Less than the buffer holds came, so the source is not ready any more,
 //!    and the next read waits without another system call.
@@ -54,7 +54,7 @@
 //! | [`task`] | spawning, yielding, sets of tasks, task-local values |
 //! | [`io`] | the reading and writing traits and their extensions |
 //! | `runtime` | [`Runtime`], [`Builder`], the loop, the thread's current runtime |
-//! | `executor` | the task slab, the run queue, wakers |
+//! | `executor` | the table of tasks and their memory, the run queues, wakers |
 //! | `reactor` | epoll, the table of sources, the deadlines |
 //! | `remote` | what other threads may touch of a runtime: wakes, messages, the registry of runtimes |
 //! | `clock` | the time |

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 
-use common::{LIMIT, Trace, Traced, listen, on_drop, poll_with, run, within};
+use common::{LIMIT, Trace, Traced, listen, on_drop, poll_with, run, turn_of_all, within};
 use runtime::net::TcpStream;
 use runtime::task::{JoinHandle, yield_now};
 use runtime::time::{Duration, sleep};
@@ -305,7 +305,7 @@ fn futures_and_outputs_die_at_home_however_many_threads_hold_and_use_their_waker
                 }
             })));
         }
-        yield_now().await;
+        turn_of_all().await;
         drop(send);
         let wakers = Vec::from_iter(receive.try_iter());
         let threads = Vec::from_iter(wakers.chunks(wakers.len().div_ceil(8)).map(|wakers| {

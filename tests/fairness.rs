@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use common::sockets::until;
-use common::{LIMIT, Trace, listen, pair, run, within};
+use common::{LIMIT, Trace, listen, pair, run, run_in_task, turn_of_all, within};
 use runtime::Builder;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpStream};
@@ -127,7 +127,7 @@ fn a_pair_that_wakes_each_other_leaves_a_third_task_its_turns() {
 
 #[test]
 fn a_task_that_always_wakes_itself_leaves_the_others_their_turns() {
-    run(async {
+    run_in_task(async {
         let polls = Rc::new(Cell::new(0));
         let greedy = {
             let polls = Rc::clone(&polls);
@@ -190,7 +190,7 @@ fn events_are_seen_one_at_a_time_and_still_by_all() {
 fn a_full_backlog_is_accepted_in_portions() {
     within(LIMIT, || {
         let runtime = Builder::new().budget(8).build().unwrap();
-        runtime.block_on(async {
+        let test = async {
             let (listener, address) = listen().await;
             let connect = |_| std::net::TcpStream::connect(address).unwrap();
             let clients: Vec<_> = (0..50).map(connect).collect();
@@ -213,7 +213,9 @@ fn a_full_backlog_is_accepted_in_portions() {
             }
             assert_eq!(accepted.get(), 50);
             drop(clients);
-        });
+        };
+        // In a task, whose yields are one turn of every task.
+        runtime.block_on(runtime.spawn(test)).unwrap();
     });
 }
 
@@ -347,7 +349,7 @@ fn ten_thousand_tasks_woken_in_one_poll_all_run_in_order() {
                 })
             })
             .collect();
-        yield_now().await;
+        turn_of_all().await;
         wake.send(()).unwrap();
         for task in tasks {
             task.await.unwrap();

@@ -2,14 +2,14 @@
 
 mod common;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use common::panics::panic_of;
-use common::{LIMIT, Trace, Traced, WakeCount, on_drop, poll_with, run, within};
+use common::{LIMIT, Trace, Traced, WakeCount, on_drop, poll_with, run, turn_of_all, within};
 use futures::channel::oneshot;
 use runtime::task::{JoinHandle, yield_now};
 use runtime::time::{Duration, timeout};
@@ -276,5 +276,83 @@ fn debug_output_tells_number_and_state() {
             format!("{abort:?}"),
             format!("AbortHandle {{ id: {id:?}, is_finished: true }}")
         );
+    });
+}
+
+/// The handle of the task before it.
+struct Link {
+    _before: Option<JoinHandle<Self>>,
+    dropped: Rc<Cell<usize>>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.dropped.set(self.dropped.get() + 1);
+    }
+}
+
+/// A chain of outputs, each of which holds the handle of the one before.
+async fn chain(length: usize, dropped: &Rc<Cell<usize>>) -> JoinHandle<Link> {
+    let mut last = None;
+    for _ in 0..length {
+        let (before, dropped) = (last.take(), Rc::clone(dropped));
+        last = Some(spawn(async move {
+            Link {
+                _before: before,
+                dropped,
+            }
+        }));
+    }
+    turn_of_all().await;
+    last.expect("the chain is not empty")
+}
+
+#[test]
+fn a_million_outputs_that_hold_each_other_are_dropped_in_a_loop() {
+    const LENGTH: usize = 1_000_000;
+    within(3 * LIMIT, || {
+        let dropped = Rc::new(Cell::new(0));
+        let runtime = Runtime::new().unwrap();
+        // In the runtime, outside of it, by the task that nobody waits for, and when the runtime is gone.
+        runtime.block_on(async { drop(chain(LENGTH, &dropped).await) });
+        assert_eq!(dropped.take(), LENGTH);
+        let last = runtime.block_on(chain(LENGTH, &dropped));
+        drop(last);
+        assert_eq!(dropped.take(), LENGTH);
+        runtime.block_on(async {
+            let last = chain(LENGTH, &dropped).await;
+            drop(spawn(std::future::ready(last)));
+            turn_of_all().await;
+        });
+        assert_eq!(dropped.take(), LENGTH);
+        let last = runtime.block_on(chain(LENGTH, &dropped));
+        drop(runtime);
+        assert_eq!(dropped.take(), 0);
+        drop(last);
+        assert_eq!(dropped.take(), LENGTH);
+    });
+}
+
+#[test]
+fn an_output_that_holds_many_handles_of_results_drops_each() {
+    run(async {
+        let dropped = Rc::new(Cell::new(0));
+        let mut last = chain(100, &dropped).await;
+        // A tree on top of a chain that is deeper than what is nested.
+        for _ in 0..3 {
+            let others = Vec::from_iter([chain(50, &dropped).await, chain(1, &dropped).await]);
+            let (before, dropped) = (last, Rc::clone(&dropped));
+            let link = Link {
+                _before: Some(before),
+                dropped,
+            };
+            last = spawn(async move {
+                drop(others);
+                link
+            });
+            turn_of_all().await;
+        }
+        drop(last);
+        assert_eq!(dropped.get(), 100 + 3 * 52);
     });
 }

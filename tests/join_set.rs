@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use common::panics::panic_of;
-use common::{LIMIT, Trace, Traced, WakeCount, on_drop, run, within};
+use common::{LIMIT, Trace, Traced, WakeCount, on_drop, run, run_in_task, within};
 use futures::channel::oneshot;
 use runtime::task::{JoinSet, yield_now};
 use runtime::time::{Duration, timeout};
@@ -85,7 +85,7 @@ fn numbers_come_with_outputs_and_with_errors() {
 
 #[test]
 fn try_join_next_takes_what_has_finished_and_nothing_else() {
-    run(async {
+    run_in_task(async {
         let mut set = JoinSet::new();
         set.spawn(after(0));
         set.spawn(after(1));

@@ -82,6 +82,23 @@ fn the_wakers_of_an_earlier_runtime_poll_nothing_in_a_later_one() {
 }
 
 #[test]
+fn the_wakers_of_earlier_runtimes_poll_nothing_however_many_there_were() {
+    within(3 * LIMIT, || {
+        let old = runtime::block_on(waker_of_a_finished_task());
+        // They may all have the same index, one after the other, and the task the same slot.
+        for _ in 0..2_200 {
+            runtime::block_on(async {
+                let (_task, polls) = spawn_counted();
+                yield_now().await;
+                old.wake_by_ref();
+                yield_now().await;
+                assert_eq!(polls.get(), 1);
+            });
+        }
+    });
+}
+
+#[test]
 fn a_hundred_thousand_old_abort_handles_abort_nothing() {
     run(async {
         let mut old = Vec::new();

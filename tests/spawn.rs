@@ -14,7 +14,7 @@ use std::thread;
 use common::panics::panic_of;
 use common::{LIMIT, Trace, run, within};
 use runtime::task::yield_now;
-use runtime::{Runtime, spawn};
+use runtime::{Builder, Runtime, spawn};
 
 #[test]
 fn spawning_polls_nothing_until_the_spawner_yields() {
@@ -137,7 +137,7 @@ fn futures_and_outputs_of_any_size_and_alignment_fit() {
 #[test]
 fn a_task_outlives_the_block_on_that_spawned_it_and_rests_between_two() {
     within(LIMIT, || {
-        let runtime = Runtime::new().unwrap();
+        let runtime = Builder::new().event_interval(1).build().unwrap();
         let steps = Rc::new(Cell::new(0));
         let task = runtime.block_on(async {
             let steps = Rc::clone(&steps);

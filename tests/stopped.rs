@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use common::listen_at_localhost;
 use common::process::{alone, in_a_child};
 use common::sockets::{counted, rounds};
+use common::{listen_at_localhost, turn_of_all};
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::net::{TcpListener, TcpStream};
 use runtime::time::{Duration, Instant, MissedTickBehavior, interval, sleep_until};
@@ -102,6 +102,7 @@ async fn live(parent: SocketAddr) {
         }),
         runtime::spawn(answer(listener)),
     ]);
+    turn_of_all().await;
     // All wait now, and the parent may stop this process.
     rounds(3).await;
     let port = address.port().to_be_bytes();

@@ -37,7 +37,11 @@ fn timers_within_the_slack_fire_together() {
         let polls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&polls);
         let runtime = thread::spawn(move || {
-            let runtime = Builder::new().timer_slack(DAY).build().unwrap();
+            let runtime = Builder::new()
+                .timer_slack(DAY)
+                .event_interval(1000)
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let bell = runtime::spawn(async move { woken.recv().await.unwrap() });
                 let (timers, last) = timers();

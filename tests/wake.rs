@@ -12,7 +12,7 @@ use std::future::{pending, poll_fn};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use common::{LIMIT, Trace, run, within};
+use common::{LIMIT, Trace, run, turn_of_all, within};
 use futures::stream::{FuturesUnordered, StreamExt};
 use runtime::task::{JoinHandle, yield_now};
 use runtime::{Runtime, spawn};
@@ -281,7 +281,7 @@ fn a_thousand_futures_of_one_task_each_wake_it() {
     run(async {
         let probes = Vec::from_iter((0..1000).map(|_| Probe::default()));
         let tasks = FuturesUnordered::from_iter(probes.iter().map(Probe::spawn));
-        yield_now().await;
+        turn_of_all().await;
         for probe in probes.iter().rev() {
             probe.0.is_done.set(true);
             probe.waker().wake();

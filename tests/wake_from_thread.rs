@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use common::parked::{park, this_thread, wait_until_parked};
-use common::{LIMIT, run, within};
+use common::{LIMIT, run, turn_of_all, within};
 use futures::channel::oneshot;
 use futures::future::join_all;
 use runtime::task::yield_now;
@@ -170,7 +170,7 @@ fn each_of_ten_thousand_tasks_is_woken_by_its_own_wake_and_no_other() {
                 Poll::Ready(())
             }))
         }));
-        runtime.block_on(yield_now());
+        runtime.block_on(turn_of_all());
         let wakers = Vec::from_iter(receive.try_iter());
         assert_eq!(wakers.len(), TASKS);
         // Every second task: the others must not be touched.

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::thread;
 
-use common::{LIMIT, Trace, pair, pair_with_std, run, within};
+use common::{LIMIT, Trace, pair, pair_with_std, run, run_in_task, within};
 use futures::poll;
 use runtime::io::{AsyncReadExt, AsyncWriteExt};
 use runtime::task::{JoinHandle, yield_now};
@@ -77,8 +77,8 @@ fn a_yield_goes_behind_what_became_due_before_it() {
 }
 
 #[test]
-fn the_main_future_yields_like_a_task() {
-    run(async {
+fn a_task_yields_to_all_others() {
+    run_in_task(async {
         let steps = Rc::new(Cell::new(0));
         let task = runtime::spawn({
             let steps = Rc::clone(&steps);

@@ -41,10 +41,15 @@ impl Budget {
         self.per_poll
     }
 
-    /// What the task has consumed since the last [`Budget::refill`].
+    /// What the task has consumed since the last [`Budget::refill`], if anything; refills.
     #[inline]
-    pub(crate) fn consumed(&self) -> i64 {
-        self.per_poll - self.left.get()
+    pub(crate) fn settle(&self) -> Option<i64> {
+        let left = self.left.get();
+        if left == self.per_poll {
+            return None;
+        }
+        self.refill();
+        Some(self.per_poll - left)
     }
 
     /// Lets the task go on while units are left; else yields, and the task runs again in its turn.

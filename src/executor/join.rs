@@ -3,55 +3,20 @@
 //! Called by users through `task`; calls `task` for the result and `waker` to make the task due.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::num::NonZeroU64;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use super::task::{Failure, Joinable, Payload, TaskRef};
-use super::{Executor, local, waker};
-use crate::remote::{Generation, RuntimeId, WakeTarget};
-
-/// The number of a task: no other task of this process has it, now or later.
-///
-/// # Examples
-///
-/// ```
-/// # runtime::block_on(async {
-/// let task = runtime::spawn(async { runtime::task::id() });
-/// let id = task.id();
-/// assert_eq!(task.await.unwrap(), id);
-/// # });
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(pub(super) NonZeroU64);
-
-impl Id {
-    /// # Panics
-    ///
-    /// When the number is 0; the executor counts from 1.
-    pub(super) fn new(number: u64) -> Self {
-        Self(NonZeroU64::new(number).expect("tasks are numbered from 1"))
-    }
-}
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Which task a handle speaks of.
-#[derive(Clone, Copy)]
-pub(super) struct Identity {
-    pub(super) id: Id,
-    pub(super) slot: u32,
-    /// `None` if the task was refused.
-    pub(super) runtime: Option<RuntimeId>,
-}
+pub use super::id::Id;
+use super::scheduler::Scheduler;
+use super::task::{Failure, Joinable, Payload, TaskPtr, TaskRef};
+use super::{local, waker};
+use crate::remote::{self, Generation, WakeTarget};
+use crate::sync::per_thread;
 
 /// Waits for the output of a task; made by [`spawn`](crate::spawn).
 ///
@@ -84,12 +49,12 @@ pub(super) struct Identity {
 /// ```
 pub struct JoinHandle<T> {
     joinable: Joinable<T>,
-    identity: Identity,
 }
 
 impl<T> JoinHandle<T> {
-    pub(super) fn new(joinable: Joinable<T>, identity: Identity) -> Self {
-        Self { joinable, identity }
+    #[inline]
+    pub(super) fn new(joinable: Joinable<T>) -> Self {
+        Self { joinable }
     }
 
     /// Asks that the task's future be dropped instead of polled again.
@@ -97,7 +62,7 @@ impl<T> JoinHandle<T> {
     /// The future is dropped by the executor, in the task's turn; a task that aborts itself is dropped
     /// when its poll returns. A finished task stays finished.
     pub fn abort(&self) {
-        self.identity.abort(self.joinable.task());
+        abort(**self.joinable.task());
     }
 
     /// Makes a handle that can abort the task and nothing else.
@@ -105,7 +70,6 @@ impl<T> JoinHandle<T> {
     pub fn abort_handle(&self) -> AbortHandle {
         AbortHandle {
             task: self.joinable.task().clone(),
-            identity: self.identity,
         }
     }
 
@@ -118,19 +82,36 @@ impl<T> JoinHandle<T> {
     /// The task's number.
     #[must_use]
     pub fn id(&self) -> Id {
-        self.identity.id
+        self.joinable.task().id()
     }
 
     /// Wakes `waker` when the task finishes; false if it has.
+    #[inline]
     pub(crate) fn wait(&self, waker: &Waker) -> bool {
-        self.joinable.wait(waker)
+        match waker::target_of(waker) {
+            Some(_) if self.is_finished() => false,
+            Some(target) => {
+                self.joinable.wait_as(target);
+                true
+            }
+            None => self.joinable.wait(waker),
+        }
+    }
+
+    /// Takes the result if it is no output; else waits for it.
+    #[inline(never)]
+    fn poll_slowly(&self, cx: &Context<'_>) -> Poll<Result<T, JoinError>> {
+        let mut result = self.take();
+        if result.is_none() && !self.wait(cx.waker()) {
+            result = self.take();
+        }
+        result.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Takes the result if the task is finished.
     fn take(&self) -> Option<Result<T, JoinError>> {
-        let id = self.identity.id;
         let result = self.joinable.take()?;
-        Some(result.map_err(|failure| JoinError::new(id, failure)))
+        Some(result.map_err(|failure| JoinError::new(self.id(), failure)))
     }
 
     /// Takes the result of a task that is finished.
@@ -143,18 +124,16 @@ impl<T> JoinHandle<T> {
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         local::with(|current| {
-            let budget = current.map(Executor::budget);
+            let budget = current.map(Scheduler::budget);
             if let Some(budget) = budget {
                 ready!(budget.poll_proceed(cx));
             }
-            let mut result = self.take();
-            if result.is_none() && !self.joinable.wait(cx.waker()) {
-                result = self.take();
-            }
-            let Some(result) = result else {
-                return Poll::Pending;
+            let result = match self.joinable.take_output() {
+                Some(output) => Ok(output),
+                None => ready!(self.poll_slowly(cx)),
             };
             if let Some(budget) = budget {
                 budget.charge(1);
@@ -167,15 +146,66 @@ impl<T> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.joinable.is_taken() {
-            return;
+        if !self.joinable.is_taken() {
+            self.detach();
         }
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Says that nobody takes the result; drops it if it is there.
+    fn detach(&self) {
         if self.joinable.has_result() {
-            local::run_in(self.identity.runtime, &mut || self.joinable.detach());
+            drop_unwanted(self.joinable.task().clone());
         } else {
             self.joinable.detach();
         }
     }
+}
+
+/// How many results, each of which holds the handle of the next, are dropped inside one another.
+const NESTED: u32 = 32;
+
+per_thread! {
+    /// The results that are being dropped on this thread.
+    static DROPS: Drops = Drops {
+        depth: Cell::new(0),
+        deferred: Cell::new(None),
+    };
+}
+
+struct Drops {
+    depth: Cell<u32>,
+    /// Results that came up beyond the depth: a list of counted references.
+    deferred: Cell<Option<TaskPtr>>,
+}
+
+/// Drops a result that nobody takes, in its runtime; in a loop where recursion would go too deep, as with a
+/// chain of results that each hold the handle before it.
+#[cold]
+fn drop_unwanted(task: TaskRef) {
+    DROPS.with(|drops| {
+        let depth = drops.depth.get();
+        if depth == NESTED {
+            let next = drops.deferred.take();
+            drops.deferred.set(Some(task.into_list(next)));
+            return;
+        }
+        drops.depth.set(depth + 1);
+        drop_one(&task);
+        if depth + 1 == NESTED {
+            while let Some(first) = drops.deferred.take() {
+                let (task, next) = TaskRef::from_list(first);
+                drops.deferred.set(next);
+                drop_one(&task);
+            }
+        }
+        drops.depth.set(depth);
+    });
+}
+
+fn drop_one(task: &TaskRef) {
+    local::run_in(task.runtime(), &mut || task.drop_result());
 }
 
 impl<T> Unpin for JoinHandle<T> {}
@@ -185,7 +215,7 @@ impl<T> RefUnwindSafe for JoinHandle<T> {}
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle")
-            .field("id", &self.identity.id)
+            .field("id", &self.id())
             .field("is_finished", &self.is_finished())
             .finish()
     }
@@ -197,13 +227,12 @@ impl<T> fmt::Debug for JoinHandle<T> {
 #[derive(Clone)]
 pub struct AbortHandle {
     task: TaskRef,
-    identity: Identity,
 }
 
 impl AbortHandle {
     /// Asks that the task's future be dropped; see [`JoinHandle::abort`].
     pub fn abort(&self) {
-        self.identity.abort(&self.task);
+        abort(*self.task);
     }
 
     /// Whether the task is done: it returned, panicked, or was dropped after an abort.
@@ -215,7 +244,7 @@ impl AbortHandle {
     /// The task's number.
     #[must_use]
     pub fn id(&self) -> Id {
-        self.identity.id
+        self.task.id()
     }
 }
 
@@ -225,54 +254,52 @@ impl RefUnwindSafe for AbortHandle {}
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AbortHandle")
-            .field("id", &self.identity.id)
+            .field("id", &self.id())
             .field("is_finished", &self.is_finished())
             .finish()
     }
 }
 
-impl Identity {
-    fn abort(self, task: &TaskRef) {
-        if task.abort()
-            && let Some(runtime) = self.runtime
-        {
-            let generation = Generation::new(self.id.0.get());
-            waker::wake(WakeTarget::new(runtime.index(), self.slot, generation));
-        }
+/// Asks that a task's future be dropped, and makes it due for that.
+fn abort(task: TaskPtr) {
+    if !task.abort() {
+        return;
     }
+    let (runtime, slot) = (task.runtime(), task.slot());
+    local::with(|current| match current {
+        Some(current) if current.id() == runtime => current.abort(slot),
+        // Such a wake goes by the slot alone.
+        _ => remote::wake(WakeTarget::new(runtime.index(), slot, Generation::MAIN)),
+    });
 }
 
 /// Why a task has no output: it panicked, or it was cancelled.
 pub struct JoinError {
     id: Id,
-    cause: Cause,
-}
-
-enum Cause {
-    Cancelled,
-    /// Behind a lock because a payload need not be `Sync`, and errors should be.
-    Panicked(Mutex<Payload>),
+    /// What the panic carried, if there was one. Behind a lock because a payload need not be `Sync`, and errors
+    /// should be; in a box because a result is as large as its error.
+    panic: Option<Box<Mutex<Payload>>>,
 }
 
 impl JoinError {
     fn new(id: Id, failure: Failure) -> Self {
-        let cause = match failure {
-            Failure::Cancelled => Cause::Cancelled,
-            Failure::Panicked(payload) => Cause::Panicked(Mutex::new(payload)),
+        let panic = match failure {
+            Failure::Cancelled => None,
+            Failure::Panicked(payload) => Some(Box::new(Mutex::new(payload))),
         };
-        Self { id, cause }
+        Self { id, panic }
     }
 
     /// Whether the task was aborted, or dropped with its runtime.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.cause, Cause::Cancelled)
+        self.panic.is_none()
     }
 
     /// Whether the task panicked: in a poll, or in the drop of its future.
     #[must_use]
     pub fn is_panic(&self) -> bool {
-        matches!(self.cause, Cause::Panicked(_))
+        self.panic.is_some()
     }
 
     /// What the panic carried, for [`std::panic::resume_unwind`].
@@ -293,11 +320,9 @@ impl JoinError {
     ///
     /// This error itself, when the task was cancelled.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, Self> {
-        match self.cause {
-            Cause::Cancelled => Err(self),
-            Cause::Panicked(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
+        match self.panic {
+            None => Err(self),
+            Some(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
         }
     }
 
@@ -317,9 +342,9 @@ impl JoinError {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Cancelled => write!(f, "task {} was cancelled", self.id),
-            Cause::Panicked(payload) => Self::with_message(payload, |message| match message {
+        match &self.panic {
+            None => write!(f, "task {} was cancelled", self.id),
+            Some(payload) => Self::with_message(payload, |message| match message {
                 Some(message) => write!(f, "task {} panicked with message {message:?}", self.id),
                 None => write!(f, "task {} panicked", self.id),
             }),
@@ -329,9 +354,9 @@ impl fmt::Display for JoinError {
 
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.cause {
-            Cause::Cancelled => write!(f, "JoinError::Cancelled({:?})", self.id),
-            Cause::Panicked(payload) => Self::with_message(payload, |message| match message {
+        match &self.panic {
+            None => write!(f, "JoinError::Cancelled({:?})", self.id),
+            Some(payload) => Self::with_message(payload, |message| match message {
                 Some(message) => write!(f, "JoinError::Panic({:?}, {message:?}, ...)", self.id),
                 None => write!(f, "JoinError::Panic({:?}, ...)", self.id),
             }),

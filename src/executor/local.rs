@@ -1,12 +1,12 @@
-//! The executors of this thread: which is current, and how to make one current.
+//! The runtimes of this thread: whose scheduler is current, and how to make one current.
 //!
 //! Called by `waker` (is the task ours?), `join` (an output must be dropped inside its runtime) and
-//! `runtime::context`, which makes executors current.
+//! `runtime::context`, which makes runtimes current.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
-use super::Executor;
+use super::scheduler::Scheduler;
 use crate::remote::RuntimeId;
 use crate::sync::per_thread;
 use crate::sys::scoped::Scoped;
@@ -18,7 +18,7 @@ pub(crate) trait Enter {
 }
 
 per_thread! {
-    static CURRENT: Scoped<Executor> = Scoped::new();
+    static CURRENT: Scoped<Scheduler> = Scoped::new();
     static RUNTIMES: RefCell<Vec<Local>> = RefCell::new(Vec::new());
 }
 
@@ -28,21 +28,21 @@ struct Local {
     runtime: Weak<dyn Enter>,
 }
 
-/// Makes `executor` current while `call` runs.
-pub(crate) fn enter<R>(executor: &Executor, call: impl FnOnce() -> R) -> R {
-    CURRENT.with(|current| current.enter(executor, call))
+/// Makes `scheduler` current while `call` runs.
+pub(super) fn enter<R>(scheduler: &Scheduler, call: impl FnOnce() -> R) -> R {
+    CURRENT.with(|current| current.enter(scheduler, call))
 }
 
-/// Calls `call` with the current executor, if there is one.
-#[inline]
-pub(crate) fn with<R>(call: impl FnOnce(Option<&Executor>) -> R) -> R {
+/// Calls `call` with the current scheduler, if there is one.
+#[inline(always)]
+pub(super) fn with<R>(call: impl FnOnce(Option<&Scheduler>) -> R) -> R {
     CURRENT.with(|current| current.with(call))
 }
 
-/// Lets this thread find the runtime of `executor` by its id.
-pub(crate) fn register(executor: &Executor, runtime: &Rc<impl Enter + 'static>) {
+/// Lets this thread find a runtime by its id.
+pub(crate) fn register(id: RuntimeId, runtime: &Rc<impl Enter + 'static>) {
     let local = Local {
-        id: executor.id(),
+        id,
         runtime: Rc::downgrade(&(Rc::clone(runtime) as Rc<dyn Enter>)),
     };
     // While the thread ends the list may be gone already; then nobody finds the runtime.
@@ -50,10 +50,9 @@ pub(crate) fn register(executor: &Executor, runtime: &Rc<impl Enter + 'static>) 
 }
 
 /// Undoes [`register`].
-pub(crate) fn unregister(executor: &Executor) {
+pub(crate) fn unregister(id: RuntimeId) {
     // While the thread ends the list may be gone already, and with it what it holds.
     let _ = RUNTIMES.try_with(|runtimes| {
-        let id = executor.id();
         runtimes.borrow_mut().retain(|local| local.id != id);
     });
 }
@@ -69,12 +68,15 @@ fn find(id: RuntimeId) -> Option<Rc<dyn Enter>> {
 }
 
 fn is_current(id: RuntimeId) -> bool {
-    with(|current| current.is_some_and(|executor| executor.id() == id))
+    with(|current| current.is_some_and(|scheduler| scheduler.id() == id))
 }
 
 /// Runs `call` inside a runtime of this thread, or as it is if that runtime is gone.
-pub(super) fn run_in(id: Option<RuntimeId>, call: &mut dyn FnMut()) {
-    match id.filter(|&id| !is_current(id)).and_then(find) {
+pub(super) fn run_in(id: RuntimeId, call: &mut dyn FnMut()) {
+    if is_current(id) {
+        return call();
+    }
+    match find(id) {
         Some(runtime) => runtime.run_in(call),
         None => call(),
     }

@@ -1,450 +1,470 @@
-//! The executor: a slab of tasks and a queue of those that are due.
+//! The executor: a table of tasks, and what is due of them.
 //!
-//! Called by `runtime`, which spawns into it and ticks it, and by `waker`, which makes tasks due; calls
-//! the tasks' futures and nothing else.
+//! Called by `runtime`, which spawns into it and ticks it; calls the tasks' futures and nothing else.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `scheduler` | which task runs next; where a wake makes one due |
+//! | `task` | one task's memory and states; `task::slots`: the table of all, and the queues through it |
+//! | `tick`, `budget` | how long a tick lasts, and a poll |
+//! | `waker`, `local` | how a waker finds the scheduler |
+//! | `join` | the handles that users have |
 //!
 //! # Invariants
 //!
-//! 1. A task is marked due while its slot is in the queue and while it is being polled, so it is queued
-//!    at most once; a wake of the task that is being polled is noted apart, and queues it afterwards. A
-//!    slot that is found in the queue with a task that is not due belongs to an earlier tenant.
-//! 2. No borrow of the slab or the queue is held while a future is polled or dropped.
-//! 3. A slot gets a new generation with each task; a waker of an old one makes nobody due.
+//! 1. Only [`Executor::retire`], [`Executor::fail_running`] and [`Executor::close`] take a task out of its slot, and
+//!    the last one leaves out the task that is being polled; so a poll needs no count of references.
+//! 2. No borrow is held while a future is polled or dropped.
 //!
 //! # Not here
 //!
-//! I/O and timers (`reactor`); when to tick and when to wait (`runtime`).
+//! I/O and timers (`reactor`); other threads' wakes (`remote`); when to tick and when to wait (`runtime`).
 
 mod budget;
+pub(crate) mod id;
 pub(crate) mod join;
 pub(crate) mod local;
-mod queue;
+mod scheduler;
 mod task;
+mod tick;
 pub(crate) mod waker;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
-use slab::Slab;
-
 pub(crate) use self::budget::{Budget, DEFAULT as DEFAULT_BUDGET};
-use self::join::{Id, Identity, JoinHandle};
-use self::queue::Queue;
-use self::task::{Payload, TaskRef};
-use crate::remote::{Generation, MAX_SLOTS, RegistryEntry, Remote, RuntimeId, WakeTarget};
+use self::id::{Id, Ids};
+use self::join::JoinHandle;
+use self::scheduler::{During, MAIN, Scheduler};
+use self::task::{Joiner, Payload, Pool, Settled, TaskPtr};
+use self::tick::TickLimits;
+use crate::clock;
+use crate::quiet::quietly;
+use crate::remote::{MAX_SLOTS, RegistryEntry, Remote, WakeTarget};
 
-/// The slot of the future that `block_on` polls; tasks have the slots after it.
-const MAIN: u32 = 0;
+/// For how long memory must be unused before it is given back, in nanoseconds.
+const KEPT_FOR: u64 = 100_000_000;
 
-/// Runs the tasks of one thread in the order in which they became due.
+/// How many slots the check before a wait looks at.
+#[cfg(debug_assertions)]
+const CHECKED: usize = if cfg!(runtime_full_checks) {
+    usize::MAX
+} else {
+    16
+};
+
+/// How much an executor does at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Units of the budget.
+    pub(crate) units_per_poll: u32,
+    pub(crate) polls_per_tick: u32,
+    /// Nanoseconds.
+    pub(crate) time_slice: u64,
+}
+
+/// Runs the tasks of one thread.
 pub(crate) struct Executor {
-    id: RuntimeId,
-    remote: &'static Remote,
-    state: RefCell<State>,
-    budget: Budget,
+    scheduler: Scheduler,
+    limits: TickLimits,
     ids: Ids,
-    main_is_due: Cell<bool>,
+    pool: Pool,
+    remote: &'static Remote,
     is_closed: Cell<bool>,
-    /// The task that is being polled.
-    running: Cell<WakeTarget>,
-    /// The running task was woken since its poll began.
-    is_rewoken: Cell<bool>,
     /// The task whose future or output is being dropped.
     dropped: Cell<Option<Id>>,
     /// Slots below this one can be marked by other threads.
     reserved: Cell<u32>,
-}
-
-struct State {
-    tasks: Slab<Slot>,
-    /// The slots of the due tasks, first come first served.
-    queue: Queue,
-}
-
-/// A task in the slab: two words, and the slab adds none.
-struct Slot {
-    task: TaskRef,
-    id: Id,
-}
-
-/// After as many polls that use up their budget a tick ends, so that a turn of the reactor does not wait
-/// long for flooded connections.
-const FULL_POLLS: i64 = 4;
-
-/// What a tick has left.
-struct Allowance {
-    polls: u32,
-    /// Of the budget.
-    units: i64,
-}
-
-impl Slot {
-    #[inline]
-    fn generation(&self) -> Generation {
-        Generation::new(self.id.0.get())
-    }
+    /// Since when memory has been unused.
+    unused_since: Cell<Option<u64>>,
+    /// It was given back since it was last in use, as far as it could be.
+    has_trimmed: Cell<bool>,
+    /// Where the next check for a lost wake begins.
+    #[cfg(debug_assertions)]
+    checked: Cell<u32>,
 }
 
 impl Executor {
     /// Makes an executor without tasks.
-    pub(crate) fn new(entry: &RegistryEntry, budget_per_poll: u32) -> Self {
+    pub(crate) fn new(entry: &RegistryEntry, limits: Limits) -> Self {
         let remote = entry.remote();
         remote.reserve(MAIN);
+        let budget = Budget::new(limits.units_per_poll);
         Self {
-            id: entry.id(),
-            remote,
-            state: RefCell::new(State {
-                tasks: Slab::new(),
-                queue: Queue::new(),
-            }),
-            budget: Budget::new(budget_per_poll),
+            scheduler: Scheduler::new(entry.id(), remote.generation(), budget),
+            limits: TickLimits::new(limits.polls_per_tick, limits.time_slice),
             ids: Ids::default(),
-            main_is_due: Cell::new(false),
+            pool: Pool::new(entry.id()),
+            remote,
             is_closed: Cell::new(false),
-            running: Cell::new(WakeTarget::NONE),
-            is_rewoken: Cell::new(false),
             dropped: Cell::new(None),
             reserved: Cell::new(Remote::RESERVED_AT_ONCE),
+            unused_since: Cell::new(None),
+            has_trimmed: Cell::new(false),
+            #[cfg(debug_assertions)]
+            checked: Cell::new(0),
         }
     }
 
     #[inline]
-    pub(crate) fn id(&self) -> RuntimeId {
-        self.id
+    pub(crate) fn budget(&self) -> &Budget {
+        self.scheduler.budget()
     }
 
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.budget
+    /// Makes this executor current while `call` runs.
+    pub(crate) fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
+        local::enter(&self.scheduler, call)
     }
 
     /// The task that is being polled or dropped; none in the main future.
     pub(crate) fn running(&self) -> Option<Id> {
-        let polled = self.running.get();
-        if polled != WakeTarget::NONE {
-            let state = self.state.borrow();
-            return Some(state.tasks.get(key_of(polled.slot()))?.id);
+        if self.scheduler.is_running() {
+            return self.scheduler.running().map(TaskPtr::id);
         }
         self.dropped.get()
     }
 
     /// Whether a task is being polled.
     pub(crate) fn is_polling(&self) -> bool {
-        self.running.get() != WakeTarget::NONE
+        self.scheduler.is_running()
+    }
+
+    /// Whether the task that is being polled has had its share.
+    pub(crate) fn should_yield(&self) -> bool {
+        !self.budget().is_left() || self.limits.should_end()
     }
 
     /// The waker of the main future: the same for all that one runtime ever runs.
     pub(crate) fn main_waker(&self) -> ManuallyDrop<Waker> {
-        waker::waker(WakeTarget::new(self.id.index(), MAIN, Generation::MAIN))
+        waker::waker(self.scheduler.main_target())
     }
 
-    /// Adds a task, due at the end of the queue.
+    /// Adds a task, due behind the other tasks.
     ///
     /// An executor that is closing refuses: the future is dropped and the handle says `Cancelled`.
     ///
     /// # Panics
     ///
     /// When 16,777,215 tasks are alive.
+    #[inline]
     pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
     {
-        let id = self.ids.next();
-        let (task, joinable) = task::new(future);
-        if self.is_closed.get() {
-            self.finish(&task, id, None);
-            let (slot, runtime) = (MAIN, None);
-            return JoinHandle::new(joinable, Identity { id, slot, runtime });
-        }
-        let (slot, runtime) = (self.insert(task, id), Some(self.id));
-        JoinHandle::new(joinable, Identity { id, slot, runtime })
-    }
-
-    #[inline(always)]
-    fn insert(&self, task: TaskRef, id: Id) -> u32 {
-        let mut state = self.state.borrow_mut();
-        let entry = state.tasks.vacant_entry();
-        let Some(slot) = slot_of(entry.key()) else {
-            drop(state);
-            self.overflow(&task, id);
+        let Some(slot) = self.scheduler.vacant().or_else(|| self.make_room()) else {
+            return self.refuse(future);
         };
-        entry.insert(Slot { task, id });
-        state.queue.push(slot);
-        if slot >= self.reserved.get() {
-            self.reserve(slot);
+        let (task, joinable) = task::new(&self.pool, future, self.ids.next(), slot);
+        self.scheduler.insert(task);
+        JoinHandle::new(joinable)
+    }
+
+    /// Makes slots for more tasks, and lets other threads wake them; `None` if there shall be no more.
+    ///
+    /// Rare things hide behind an empty list of free slots, so that a spawn asks for one thing only.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&self) -> Option<u32> {
+        if self.is_closed.get() {
+            return None;
         }
-        slot
+        let end = self.scheduler.grow()?;
+        while self.reserved.get() < end {
+            self.remote.reserve(self.reserved.get());
+            self.reserved
+                .set(self.reserved.get() + Remote::RESERVED_AT_ONCE);
+        }
+        self.scheduler.vacant()
     }
 
+    /// Cancels a task that has no slot.
     #[cold]
-    fn overflow(&self, task: &TaskRef, id: Id) -> ! {
-        self.finish(task, id, None);
-        panic!("a runtime holds at most {} tasks", MAX_SLOTS - 1);
+    fn refuse<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let (task, joinable) = task::new(&self.pool, future, self.ids.next(), MAIN);
+        self.finish(task, None);
+        assert!(
+            self.is_closed.get(),
+            "a runtime holds at most {} tasks",
+            MAX_SLOTS - 1
+        );
+        JoinHandle::new(joinable)
     }
 
-    /// Makes room for other threads' wakes of a slot and its neighbours.
-    #[cold]
-    fn reserve(&self, slot: u32) {
-        self.remote.reserve(slot);
-        let first = slot - slot % Remote::RESERVED_AT_ONCE;
-        self.reserved.set(first + Remote::RESERVED_AT_ONCE);
-    }
-
-    #[inline]
-    fn target(&self, slot: u32, generation: Generation) -> WakeTarget {
-        WakeTarget::new(self.id.index(), slot, generation)
-    }
-
-    /// Makes a task of this executor due, unless it is due already or gone; the task that is being polled
-    /// becomes due when its poll ends.
+    /// Makes the task or main future that a target names due, here or in another runtime; if it is gone, nothing
+    /// happens.
     #[inline]
     pub(crate) fn wake(&self, target: WakeTarget) {
-        if target == self.running.get() {
-            self.is_rewoken.set(true);
+        if self.scheduler.is_ours(target) {
+            self.scheduler.wake(target);
         } else {
-            self.wake_other(target);
+            waker::wake_elsewhere(target);
         }
     }
 
-    /// Whether a target of this runtime names a task that has not ended.
-    pub(crate) fn is_live(&self, target: WakeTarget) -> bool {
-        if target.slot() == MAIN {
-            return true;
-        }
-        let state = self.state.borrow();
-        let task = state.tasks.get(key_of(target.slot()));
-        task.is_some_and(|task| task.generation() == target.generation())
-    }
-
+    /// Runs `call`: whatever it wakes, an event or a timer has woken, which takes turns with what tasks wake.
     #[inline]
-    fn wake_other(&self, target: WakeTarget) {
-        self.wake_slot(target.slot(), |tenant| {
-            tenant.generation() == target.generation()
-        });
-    }
-
-    /// Makes whoever is in `slot` due if it is meant, and not due already.
-    #[inline]
-    fn wake_slot(&self, slot: u32, is_meant: impl FnOnce(&Slot) -> bool) {
-        if slot == MAIN {
-            return self.wake_main();
-        }
-        let state = &mut *self.state.borrow_mut();
-        if let Some(tenant) = state.tasks.get(key_of(slot))
-            && is_meant(tenant)
-            && !tenant.task.is_due()
-        {
-            tenant.task.set_due(true);
-            state.queue.push(slot);
-        }
+    pub(crate) fn with_events<R>(&self, call: impl FnOnce() -> R) -> R {
+        self.scheduler.with_events(call)
     }
 
     /// Makes the main future due.
     pub(crate) fn wake_main(&self) {
-        if !self.main_is_due.replace(true) {
-            self.state.borrow_mut().queue.push(MAIN);
-        }
+        self.scheduler.wake_slot(MAIN);
     }
 
     /// Takes the wakes that other threads left; such a mark has no generation, so it may wake a later
-    /// tenant of the slot without need.
+    /// task of the slot without need.
     pub(crate) fn take_remote_wakes(&self) {
-        self.remote
-            .drain_woken(|slot| self.wake_slot(slot, |_| true));
+        self.with_events(|| {
+            self.remote
+                .drain_woken(|slot| self.scheduler.wake_slot(slot));
+        });
     }
 
     /// Whether a tick would find something to do.
+    #[inline]
     pub(crate) fn has_due(&self) -> bool {
-        !self.state.borrow().queue.is_empty()
+        self.scheduler.has_due()
     }
 
-    /// Whether somebody is due and would wait for ever, now that the thread is parked.
+    /// Whether somebody is due and would wait for ever, now that the thread is parked; looks at a few tasks each
+    /// time, or at all of them with `--cfg runtime_full_checks`.
     #[cfg(debug_assertions)]
     pub(crate) fn has_lost_a_wake(&self) -> bool {
-        let state = self.state.borrow();
-        let is_due = |(_, tenant): (usize, &Slot)| tenant.task.is_due();
-        !state.queue.is_empty()
-            || self.main_is_due.get()
-            || state.tasks.iter().any(is_due)
+        let first = self.checked.get();
+        let next = first.saturating_add(u32::try_from(CHECKED).unwrap_or(u32::MAX));
+        self.checked
+            .set(if next < self.scheduler.end() { next } else { 0 });
+        self.has_due()
+            || self.scheduler.has_lost_one(first, CHECKED)
             || self.remote.has_lost_a_wake()
     }
 
-    /// Polls up to `polls` due tasks; ends early when none is due, when the tasks have consumed as much as
-    /// [`FULL_POLLS`] may (a poll that panics counts as a poll only), or when `poll_main` returns true.
+    /// Notes that the reactor is turned now, and whether the thread waits there.
+    #[inline]
+    pub(crate) fn on_turn(&self, waits: bool) {
+        self.limits.on_turn(waits);
+    }
+
+    /// Whether the reactor was turned so recently that the next tick may begin at once.
+    #[inline]
+    pub(crate) fn may_go_on(&self) -> bool {
+        self.limits.is_turn_recent() && self.has_due()
+    }
+
+    /// Gives memory back that has not been used for a while; true if there is such memory, and so reason to ask
+    /// again after [`KEPT_FOR`] for this alone.
+    pub(crate) fn trim(&self) -> bool {
+        if !self.scheduler.has_excess() && !self.pool.has_excess() {
+            self.unused_since.set(None);
+            self.has_trimmed.set(false);
+            return false;
+        }
+        let now = clock::now_ns();
+        let since = self.unused_since.get().unwrap_or(now);
+        self.unused_since.set(Some(since));
+        if now - since >= KEPT_FOR {
+            self.pool.trim();
+            self.scheduler.trim();
+            self.unused_since.set(Some(now));
+            self.has_trimmed.set(true);
+        }
+        !self.has_trimmed.get()
+    }
+
+    /// Polls what is due: the main future once, first, and tasks until none is due or the tick has had its polls,
+    /// its budget or its time; the main future again where no task is due. Ends early when `poll_main` returns true.
     ///
     /// Panics of tasks end in their handles; a panic of `poll_main` goes to the caller.
-    pub(crate) fn tick(&self, polls: u32, mut poll_main: impl FnMut() -> bool) {
-        let units = self.budget.per_poll() * FULL_POLLS;
-        let mut left = Allowance { polls, units };
+    pub(crate) fn tick(&self, mut poll_main: impl FnMut() -> bool) {
+        self.limits.begin(self.budget().per_poll());
+        self.budget().refill();
+        let mut main_first = true;
         // Caught here rather than around each poll, which would cost every poll.
         while let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
-            self.poll_due(&mut left, &mut poll_main);
+            if std::mem::take(&mut main_first) && self.run_main(&mut poll_main) == Some(true) {
+                return;
+            }
+            self.poll_due(&mut poll_main);
         })) {
             self.fail_running(payload);
         }
     }
 
     #[inline(never)]
-    fn poll_due(&self, left: &mut Allowance, poll_main: &mut impl FnMut() -> bool) {
-        while left.polls > 0 && left.units > 0 {
-            left.polls -= 1;
-            let Some((slot, task)) = self.next_due() else {
-                return;
-            };
-            self.budget.refill();
-            if let Some((task, generation)) = task {
-                self.run(slot, &task, generation);
-            } else if poll_main() {
+    fn poll_due(&self, poll_main: &mut impl FnMut() -> bool) {
+        while self.limits.take_poll() {
+            if let Some((slot, target, task)) = self.scheduler.start_next() {
+                self.run(slot, target, task);
+            } else if self.run_main(poll_main) != Some(false) {
                 return;
             }
-            left.units -= self.budget.consumed();
         }
     }
 
-    /// Takes the head of the queue: a task with its slot and generation, or the main future.
+    /// Polls the main future if it is due: whether it is done.
     #[inline]
-    fn next_due(&self) -> Option<(u32, Option<(TaskRef, Generation)>)> {
-        let state = &mut *self.state.borrow_mut();
-        loop {
-            let slot = state.queue.pop()?;
-            if slot == MAIN {
-                self.main_is_due.set(false);
-                return Some((slot, None));
-            }
-            if let Some(tenant) = state.tasks.get(key_of(slot))
-                && tenant.task.is_due()
-            {
-                return Some((slot, Some((tenant.task.clone(), tenant.generation()))));
-            }
+    fn run_main(&self, poll_main: &mut impl FnMut() -> bool) -> Option<bool> {
+        if !self.scheduler.take_main() {
+            return None;
         }
+        let is_done = poll_main();
+        self.settle_budget();
+        Some(is_done)
     }
 
     /// Polls a task that was due, or drops it if it was aborted.
     #[inline(always)]
-    fn run(&self, slot: u32, task: &TaskRef, generation: Generation) {
-        let target = self.target(slot, generation);
-        self.running.set(target);
+    fn run(&self, slot: u32, target: WakeTarget, task: TaskPtr) {
         let is_done = task.is_aborted() || task.poll(&waker::waker(target)).is_ready();
-        self.running.set(WakeTarget::NONE);
-        let is_rewoken = self.is_rewoken.replace(false);
-        if is_done || (is_rewoken && task.is_aborted()) {
+        let during = self.scheduler.stop();
+        if is_done || during == During::Aborted {
             self.retire(slot, task);
-        } else if is_rewoken {
-            self.state.borrow_mut().queue.push(slot);
-        } else {
-            task.set_due(false);
+        } else if during == During::Woken {
+            self.scheduler.requeue(slot);
+        }
+        self.settle_budget();
+    }
+
+    /// Charges the tick for what the last poll consumed, and gives the next one its full share.
+    #[inline]
+    fn settle_budget(&self) {
+        if let Some(consumed) = self.budget().settle() {
+            self.limits.charge(consumed);
         }
     }
 
     /// Ends a task and lets go of it.
-    fn retire(&self, slot: u32, task: &TaskRef) {
-        let tenant = self.state.borrow_mut().tasks.remove(key_of(slot));
-        self.finish(task, tenant.id, None);
+    #[inline(always)]
+    fn retire(&self, slot: u32, task: TaskPtr) {
+        self.scheduler.remove(slot);
+        match task.settle() {
+            Settled::Kept => task.release(),
+            Settled::Awaited(target) => {
+                self.wake(target);
+                task.release();
+            }
+            Settled::Unfinished => self.finish(task, None),
+        }
     }
 
     /// Gives the panic that ended a poll to the task's handle, or to the caller if it was the main
     /// future's.
     #[cold]
     fn fail_running(&self, payload: Payload) {
-        let target = self.running.replace(WakeTarget::NONE);
-        self.is_rewoken.set(false);
-        if target == WakeTarget::NONE {
+        let running = self.scheduler.running();
+        self.scheduler.stop();
+        self.budget().refill();
+        let Some(task) = running else {
             resume_unwind(payload);
-        }
-        let key = key_of(target.slot());
-        let tenant = self.state.borrow_mut().tasks.remove(key);
-        self.finish(&tenant.task, tenant.id, Some(payload));
+        };
+        self.scheduler.remove(task.slot());
+        self.finish(task, Some(payload));
     }
 
-    /// Ends a task that no slot holds any more, and whose poll may have panicked.
-    #[inline]
-    fn finish(&self, task: &TaskRef, id: Id, panic: Option<Payload>) {
-        let before = self.dropped.replace(Some(id));
-        task.finish(panic);
+    /// Ends a task that no slot holds any more, and whose poll may have panicked, and lets go of it.
+    #[inline(never)]
+    fn finish(&self, task: TaskPtr, panic: Option<Payload>) {
+        let before = self.dropped.replace(Some(task.id()));
+        let joiner = task.finish(panic);
         self.dropped.set(before);
+        match joiner {
+            Some(Joiner::Ours(target)) => self.wake(target),
+            Some(Joiner::Foreign(waker)) => quietly(|| waker.wake()),
+            None => {}
+        }
+        task.release();
     }
 
     /// Drops all tasks; from now on spawns are refused.
     ///
-    /// Handles say `Cancelled`, or `Panic` if the future's destructor panicked.
+    /// Handles say `Cancelled`, or `Panic` if the future's destructor panicked. The task that is being polled is
+    /// left out, and its memory: its poll called `exit`, which drops thread-locals, a runtime among them.
     pub(crate) fn close(&self) {
         self.is_closed.set(true);
-        let tasks = std::mem::take(&mut self.state.borrow_mut().tasks);
-        let running = self.running.get();
-        for (key, tenant) in tasks {
-            if slot_of(key) == Some(running.slot()) && tenant.generation() == running.generation() {
-                // Its poll called `exit`, which drops thread-locals, a runtime among them.
-                std::mem::forget(tenant);
-                continue;
-            }
-            self.budget.refill();
-            self.finish(&tenant.task, tenant.id, None);
+        self.remote.set_generation(self.scheduler.generation());
+        for task in self.scheduler.close() {
+            self.budget().refill();
+            self.finish(task, None);
         }
-        self.state.borrow_mut().queue.clear();
-        self.main_is_due.set(false);
     }
 }
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.state.borrow();
         f.debug_struct("Executor")
-            .field("tasks", &state.tasks.len())
-            .field("due", &state.queue.len())
+            .field("tasks", &self.scheduler.tasks())
+            .field("has_due", &self.has_due())
             .finish_non_exhaustive()
-    }
-}
-
-/// The slab's key for the task in `slot`.
-fn key_of(slot: u32) -> usize {
-    slot as usize - 1
-}
-
-/// The slot of the task under `key`, if there are as many.
-#[inline]
-fn slot_of(key: usize) -> Option<u32> {
-    let slot = u32::try_from(key).ok()? + 1;
-    (slot < MAX_SLOTS).then_some(slot)
-}
-
-/// Hands out task numbers from blocks, so that only one spawn in many touches what threads share.
-#[derive(Default)]
-struct Ids {
-    next: Cell<u64>,
-    end: Cell<u64>,
-}
-
-impl Ids {
-    const BLOCK: u64 = 1 << 16;
-
-    fn next(&self) -> Id {
-        static NEXT_BLOCK: AtomicU64 = AtomicU64::new(1);
-        if self.next.get() == self.end.get() {
-            let first = NEXT_BLOCK.fetch_add(Self::BLOCK, Ordering::Relaxed);
-            self.next.set(first);
-            self.end.set(first + Self::BLOCK);
-        }
-        let id = self.next.get();
-        self.next.set(id + 1);
-        Id::new(id)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::rc::Rc;
+    use std::task::Poll;
 
     #[test]
     fn an_idle_task_costs_its_future_and_less_than_64_bytes() {
-        const { assert!(task::OVERHEAD < 64) };
-        assert_eq!(task::OVERHEAD, 24);
+        assert_eq!(task::OVERHEAD, 32);
+        assert_eq!(size_of::<JoinHandle<[u64; 10]>>(), size_of::<usize>());
+        assert_eq!(size_of::<Option<JoinHandle<()>>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn a_target_is_live_until_its_task_ends_and_not_for_the_next_task_of_the_slot() {
+        let entry = RegistryEntry::new().expect("there are indices left");
+        let limits = Limits {
+            units_per_poll: 1,
+            polls_per_tick: 1,
+            time_slice: u64::MAX,
+        };
+        let executor = Executor::new(&entry, limits);
+        let target = Rc::new(Cell::new(None));
+        let spawn = || {
+            let target = Rc::clone(&target);
+            executor.spawn(poll_fn(move |cx| {
+                target.set(waker::target_of(cx.waker()));
+                Poll::<()>::Pending
+            }))
+        };
+        let polled = || {
+            executor.tick(|| true);
+            target.take().expect("a task was polled")
+        };
+        executor.enter(|| {
+            let task = spawn();
+            let first = polled();
+            assert!(
+                executor.scheduler.is_live(first)
+                    && executor.scheduler.is_live(executor.scheduler.main_target())
+            );
+            executor.wake(first);
+            assert!(executor.scheduler.is_live(first), "also while it is due");
+            task.abort();
+            executor.tick(|| true);
+            assert!(task.is_finished() && !executor.scheduler.is_live(first));
+            let _task = spawn();
+            let second = polled();
+            assert_eq!(second.slot(), first.slot());
+            assert!(executor.scheduler.is_live(second) && !executor.scheduler.is_live(first));
+            executor.wake(first);
+            assert!(!executor.has_due());
+            executor.close();
+            assert!(!executor.scheduler.is_live(second));
+        });
     }
 
     #[test]
     fn a_slot_takes_two_words() {
-        assert_eq!(size_of::<Slot>(), 16);
+        assert_eq!(task::SLOT_SIZE, 16);
     }
 }

@@ -21,18 +21,32 @@ use super::local;
 use crate::remote::{self, WakeTarget};
 
 /// Makes the task due; on the wrong thread, or late, that is allowed too.
-#[inline]
-pub(crate) fn wake(target: WakeTarget) {
+fn wake_data(data: *const ()) {
+    let target = target(data);
     let is_ours = local::with(|current| match current {
-        Some(executor) if executor.id().index() == target.runtime_index() => {
-            executor.wake(target);
-            true
-        }
-        _ => false,
+        Some(scheduler) => scheduler.wake_if_ours(target),
+        None => false,
     });
     if !is_ours {
-        remote::wake(target);
+        wake_elsewhere(target);
     }
+}
+
+/// Makes the task due, whatever runtime it is of.
+pub(crate) fn wake(target: WakeTarget) {
+    wake_data(ptr::without_provenance(target.to_bits()));
+}
+
+/// Whether a target of the current runtime names a task that has not ended.
+pub(crate) fn is_live(target: WakeTarget) -> bool {
+    local::with(|current| current.is_some_and(|scheduler| scheduler.is_live(target)))
+}
+
+/// Makes a task due that is not the current runtime's.
+#[cold]
+#[inline(never)]
+pub(super) fn wake_elsewhere(target: WakeTarget) {
+    remote::wake(target);
 }
 
 /// The waker of the task; it needs no drop.
@@ -41,12 +55,6 @@ pub(crate) fn waker(target: WakeTarget) -> ManuallyDrop<Waker> {
     // SAFETY: the vtable's functions must be thread-safe and own nothing that a clone or a drop
     // could get wrong: they only read the target (invariant 1).
     ManuallyDrop::new(unsafe { Waker::from_raw(raw(target)) })
-}
-
-/// The same waker for keeping.
-#[inline]
-pub(super) fn to_waker(target: WakeTarget) -> Waker {
-    Waker::clone(&waker(target))
 }
 
 /// The target of a waker, if it is ours.
@@ -65,9 +73,5 @@ fn target(data: *const ()) -> WakeTarget {
     WakeTarget::from_bits(data.addr())
 }
 
-static VTABLE: RawWakerVTable = RawWakerVTable::new(
-    |data| raw(target(data)),
-    |data| wake(target(data)),
-    |data| wake(target(data)),
-    |_| (),
-);
+static VTABLE: RawWakerVTable =
+    RawWakerVTable::new(|data| raw(target(data)), wake_data, wake_data, |_| ());

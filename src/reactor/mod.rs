@@ -169,6 +169,8 @@ impl Reactor {
     fn collect(&self, wait: Wait, woken: &mut impl FnMut(StoredWaker)) -> io::Result<()> {
         let wait = match wait {
             Wait::Forever => self.arm(),
+            Wait::Shortly if self.arm() == Wait::Forever => wait,
+            Wait::Shortly => Wait::Briefly,
             _ => wait,
         };
         let result = self.wait_for_events(wait, woken);

@@ -131,6 +131,8 @@ pub(crate) struct Remote {
     woken: WakeSet,
     inbox: Inbox<Message>,
     kernel: Mutex<Option<Kernel>>,
+    /// The generation that the last task of the runtime before got.
+    generation: AtomicU32,
     /// How many threads are between a mark and its notification.
     #[cfg(debug_assertions)]
     marking: AtomicU32,
@@ -215,6 +217,16 @@ impl Remote {
     /// Sets what ends the owner's wait, and what it waits on.
     pub(crate) fn set_notifier(&self, notifier: EventFd, epoll: Arc<Epoll>) {
         *self.kernel.lock() = Some(Kernel { notifier, epoll });
+    }
+
+    /// The generation that the last task got of the runtime that had this entry before.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Leaves the generation of the last task to the next runtime, whose tasks go on from there.
+    pub(crate) fn set_generation(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Relaxed);
     }
 
     /// Makes room for wakes of `slot`; the owner calls this before a waker for it exists.

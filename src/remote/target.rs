@@ -33,6 +33,18 @@ impl WakeTarget {
         )
     }
 
+    /// The task in `slot` of the runtime whose main future this is.
+    #[inline]
+    pub(crate) fn beside(self, slot: u32, generation: Generation) -> Self {
+        Self(self.0 | (generation.0 as usize) << SLOT_BITS | slot as usize)
+    }
+
+    /// Whether this is a target of the runtime whose main future `main` is.
+    #[inline]
+    pub(crate) fn is_of(self, main: Self) -> bool {
+        (self.0 ^ main.0) >> RUNTIME_SHIFT == 0
+    }
+
     /// The target that [`WakeTarget::to_bits`] gave.
     #[inline]
     pub(crate) fn from_bits(bits: usize) -> Self {
@@ -80,13 +92,22 @@ impl Generation {
     /// The main future's.
     pub(crate) const MAIN: Self = Self(0);
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "`usize` has 64 bits, or the crate does not compile"
-    )]
+    /// The generation that [`Generation::to_bits`] gave.
     #[inline]
-    pub(crate) fn new(number: u64) -> Self {
-        Self(low_bits(number as usize, GENERATION_BITS))
+    pub(crate) fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// The generation as a number of 27 bits.
+    #[inline]
+    pub(crate) fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The generation after this one; after the last comes the first.
+    #[inline]
+    pub(crate) fn next(self) -> Self {
+        Self((self.0 + 1) & ((1 << GENERATION_BITS) - 1))
     }
 }
 
@@ -101,4 +122,30 @@ const fn low_bits(word: usize, bits: u32) -> u32 {
 )]
 const fn low_u16(word: usize) -> u16 {
     word as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_last_generation_comes_the_first() {
+        let last = Generation((1 << GENERATION_BITS) - 1);
+        assert_eq!(last.next(), Generation(0));
+        let target = WakeTarget::new(4094, (1 << SLOT_BITS) - 1, last);
+        assert_eq!(target.generation(), last);
+        assert_eq!(
+            WakeTarget::from_tagged(target.to_tagged().get()),
+            Some(target)
+        );
+    }
+
+    #[test]
+    fn tasks_of_a_runtime_stand_beside_its_main_future() {
+        let main = WakeTarget::new(7, 0, Generation::MAIN);
+        let task = main.beside(5, Generation(9));
+        assert_eq!(task, WakeTarget::new(7, 5, Generation(9)));
+        assert!(task.is_of(main) && main.is_of(main));
+        assert!(!task.is_of(WakeTarget::new(6, 0, Generation::MAIN)));
+    }
 }

@@ -7,7 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use super::Runtime;
-use crate::executor::DEFAULT_BUDGET;
+use crate::clock;
+use crate::executor::{DEFAULT_BUDGET, Limits};
 use crate::sys;
 
 /// Sets up a [`Runtime`].
@@ -15,6 +16,7 @@ use crate::sys;
 /// | knob | meaning | default | range |
 /// |---|---|---|---|
 /// | [`event_interval`](Self::event_interval) | polls between looks at the kernel's events while tasks are due | 61 | 1 and up |
+/// | [`time_slice`](Self::time_slice) | time between looks at the kernel's events while tasks are due | 1 ms | any |
 /// | [`max_events`](Self::max_events) | events that one look takes | 1,024 | 1 to 1,048,576 |
 /// | [`budget`](Self::budget) | units that a task may use up in one poll | 128 | 1 and up |
 /// | [`timer_slack`](Self::timer_slack) | how much later timers may fire, to fire together | none | any |
@@ -33,9 +35,10 @@ use crate::sys;
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until `build` is called"]
 pub struct Builder {
-    pub(super) event_interval: u32,
+    event_interval: u32,
     pub(super) max_events: usize,
-    pub(super) budget: u32,
+    budget: u32,
+    time_slice: Duration,
     pub(super) timer_slack: Duration,
     thread_name: Option<String>,
 }
@@ -47,13 +50,15 @@ impl Builder {
             event_interval: 61,
             max_events: 1024,
             budget: DEFAULT_BUDGET,
+            time_slice: Duration::from_millis(1),
             timer_slack: Duration::ZERO,
             thread_name: None,
         }
     }
 
     /// Sets how many polls may pass before the runtime looks for events and timers, while tasks are
-    /// due. Without due tasks it looks at once.
+    /// due. Without due tasks it looks at once. Where all these polls took less than 5 µs since the last look, as many
+    /// more pass; the main future and the wakes of other threads have their turns all the same.
     ///
     /// Fewer polls make sockets and timers quicker and the loop dearer (each look is a system call).
     /// Where tasks use up their [`budget`](Self::budget), four such polls bring the look forward.
@@ -100,6 +105,25 @@ impl Builder {
         assert!(units > 0, "`budget` must be at least 1");
         self.budget = units;
         self
+    }
+
+    /// Sets for how long due tasks may run before the runtime looks for events and timers.
+    ///
+    /// It bounds what [`event_interval`](Self::event_interval) counts: 61 polls of 1 ms each would keep a timer
+    /// waiting for 61 ms. The clock is read between polls, so one long poll is not cut short; it can ask
+    /// [`should_yield`](crate::task::should_yield). Default 1 ms; with zero the runtime looks after every few polls.
+    pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
+        self.time_slice = slice;
+        self
+    }
+
+    /// What the executor is to keep to.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            units_per_poll: self.budget,
+            polls_per_tick: self.event_interval,
+            time_slice: clock::duration_ns(self.time_slice),
+        }
     }
 
     /// Sets how much later than its deadline a timer may fire, so that several fire together.

@@ -36,7 +36,7 @@ pub(crate) struct Context {
 impl Context {
     /// Makes this runtime current while `call` runs.
     pub(crate) fn enter<R>(&self, call: impl FnOnce() -> R) -> R {
-        CURRENT.with(|current| current.enter(self, || local::enter(&self.executor, call)))
+        CURRENT.with(|current| current.enter(self, || self.executor.enter(call)))
     }
 
     /// Makes this runtime current for a `block_on` that was called at `caller`.
@@ -107,18 +107,18 @@ impl Enter for Context {
 
 /// Lets this thread find the runtime again, for destructors that run outside of it.
 pub(crate) fn register(context: &Rc<Context>) {
-    local::register(&context.executor, context);
+    local::register(context.entry.id(), context);
 }
 
 /// Undoes [`register`].
 pub(crate) fn unregister(context: &Context) {
-    local::unregister(&context.executor);
+    local::unregister(context.entry.id());
 }
 
 /// What reactors ask of tasks.
 pub(crate) const TASKS: Tasks = Tasks {
     wake: waker::wake,
-    is_live: |target| local::with(|current| current.is_some_and(|tasks| tasks.is_live(target))),
+    is_live: waker::is_live,
 };
 
 /// The waker of the task that is being polled, and what it wakes.

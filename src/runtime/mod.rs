@@ -7,7 +7,8 @@
 //!
 //! 1. The thread waits in the kernel only when no task is due, no other thread has left a wake (the
 //!    executor's `park` says so in one step), and the timer descriptor is armed.
-//! 2. However long the queue, the reactor is turned after `event_interval` polls at the latest.
+//! 2. However many tasks are due, the reactor is turned after `event_interval` polls at the latest, or after so many
+//!    more as take a few microseconds.
 
 mod builder;
 pub(crate) mod context;
@@ -58,7 +59,6 @@ use crate::sys::epoll::Wait;
 /// ```
 pub struct Runtime {
     context: Rc<Context>,
-    event_interval: u32,
 }
 
 impl Runtime {
@@ -74,7 +74,7 @@ impl Runtime {
     fn with(builder: &Builder) -> io::Result<Self> {
         let entry = RegistryEntry::new()?;
         let context = Rc::new(Context {
-            executor: Executor::new(&entry, builder.budget),
+            executor: Executor::new(&entry, builder.limits()),
             reactor: Reactor::new(
                 &entry,
                 builder.max_events,
@@ -84,16 +84,13 @@ impl Runtime {
             entry,
         });
         context::register(&context);
-        Ok(Self {
-            context,
-            event_interval: builder.event_interval,
-        })
+        Ok(Self { context })
     }
 
     /// Runs the runtime on this thread until `future` is done, and returns its output.
     ///
-    /// The future need not be `Send` nor `'static`. It is polled in turn with the tasks that were
-    /// spawned; tasks that are not done when it returns stay, and go on in the next call.
+    /// The future need not be `Send` nor `'static`. It is polled once in each round of the loop in
+    /// which it is due; tasks that are not done when it returns stay, and go on in the next call.
     ///
     /// # Panics
     ///
@@ -126,7 +123,7 @@ impl Runtime {
         executor.wake_main();
         loop {
             self.take_notified();
-            executor.tick(self.event_interval, || {
+            executor.tick(|| {
                 let mut cx = std::task::Context::from_waker(&waker);
                 if let Poll::Ready(value) = main.as_mut().poll(&mut cx) {
                     output = Some(value);
@@ -136,7 +133,9 @@ impl Runtime {
             if let Some(output) = output {
                 return output;
             }
-            self.turn();
+            if !executor.may_go_on() {
+                self.turn();
+            }
         }
     }
 
@@ -175,9 +174,11 @@ impl Runtime {
         let remote = entry.remote();
         let parked = (!executor.has_due() && remote.park()).then(|| Parked(remote));
         let wait = match parked {
-            Some(_) => Wait::Forever,
             None => Wait::Never,
+            Some(_) if executor.trim() => Wait::Shortly,
+            Some(_) => Wait::Forever,
         };
+        executor.on_turn(parked.is_some());
         #[cfg(debug_assertions)]
         assert!(
             wait == Wait::Never || !executor.has_lost_a_wake(),
@@ -187,12 +188,7 @@ impl Runtime {
             // A timer that was dropped elsewhere is not to fire first.
             reactor.take_messages();
         }
-        let result = reactor.turn(wait, |target| {
-            match target.runtime_index() == executor.id().index() {
-                true => executor.wake(target),
-                false => crate::remote::wake(target),
-            }
-        });
+        let result = executor.with_events(|| reactor.turn(wait, |target| executor.wake(target)));
         drop(parked);
         if let Err(error) = result {
             panic!("epoll_wait failed, was the runtime's descriptor closed? {error}");
@@ -216,7 +212,6 @@ impl fmt::Debug for Runtime {
         f.debug_struct("Runtime")
             .field("executor", &self.context.executor)
             .field("reactor", &self.context.reactor)
-            .field("event_interval", &self.event_interval)
             .finish()
     }
 }

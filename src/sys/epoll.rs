@@ -79,6 +79,8 @@ impl fmt::Debug for Events {
 pub(crate) enum Wait {
     /// Until something happens.
     Forever,
+    /// A tenth of a second at the most.
+    Shortly,
     /// A millisecond at the most.
     Briefly,
     /// Not at all: take what is there.
@@ -200,6 +202,7 @@ impl Epoll {
         }
         let timeout = match wait {
             Wait::Forever => -1,
+            Wait::Shortly => 100,
             Wait::Briefly => 1,
             Wait::Never => 0,
         };

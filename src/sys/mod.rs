@@ -20,6 +20,7 @@ pub(crate) mod event_fd;
 pub(crate) mod fork;
 #[cfg(runtime_loom)]
 pub(crate) mod modelled;
+pub(crate) mod pages;
 pub(crate) mod scoped;
 pub(crate) mod socket;
 pub(crate) mod thread;

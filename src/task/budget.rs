@@ -38,6 +38,32 @@ pub async fn consume_budget() {
     .await;
 }
 
+/// Whether the running task has had its share: of its budget, or of the time that due tasks may run for before
+/// the runtime looks for events and timers ([`Builder::time_slice`](crate::Builder::time_slice)).
+///
+/// For long computations that do not wait for anything, and for those that work through what is always ready,
+/// as a channel's messages may be: they yield when this says so. The first call in a tick starts the clock if
+/// nothing else has, and each call reads it (some 20 ns). Outside of a runtime it is false.
+///
+/// # Examples
+///
+/// ```
+/// # runtime::block_on(async {
+/// let mut sum = 0_u64;
+/// for number in 0..10_000 {
+///     sum += number;
+///     if number % 64 == 0 && runtime::task::should_yield() {
+///         runtime::task::yield_now().await;
+///     }
+/// }
+/// assert_eq!(sum, 49_995_000);
+/// # });
+/// ```
+#[must_use]
+pub fn should_yield() -> bool {
+    context::with(|current| current.is_some_and(|current| current.executor.should_yield()))
+}
+
 /// Lets the task go on while budget is left; outside of a runtime there is no limit.
 pub(super) fn poll_budget(cx: &Context<'_>) -> Poll<()> {
     context::with(|current| match current {

@@ -8,7 +8,7 @@ mod join_set;
 mod local;
 mod yield_now;
 
-pub use self::budget::{Unconstrained, consume_budget, unconstrained};
+pub use self::budget::{Unconstrained, consume_budget, should_yield, unconstrained};
 pub use self::join_set::JoinSet;
 pub use self::local::{AccessError, LocalKey, TaskLocalFuture};
 pub use self::yield_now::{YieldNow, yield_now};
@@ -18,7 +18,7 @@ use crate::runtime::context;
 
 /// Spawns a task: the future runs concurrently with this one, on this thread.
 ///
-/// The task starts at the end of the queue of due tasks. Dropping the handle detaches it. A task that
+/// The task starts behind the other due tasks. Dropping the handle detaches it. A task that
 /// is spawned while its runtime is being dropped is cancelled at once.
 ///
 /// # Panics

@@ -3,10 +3,11 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Lets every other task that is due run before this one goes on.
+/// Lets other tasks that are due run before this one goes on.
 ///
-/// The task goes to the back of the queue. I/O, timers and wakes from other threads are seen to even
-/// if a task does nothing but yield.
+/// The task goes behind all that were spawned, have yielded or were woken by a task; what events, timers and other
+/// threads wake takes turns with these. The main future, when it yields, goes on in the next tick, or when no
+/// task is due. I/O, timers and wakes from other threads are seen to even if a task does nothing but yield.
 ///
 /// # Cancel safety
 ///

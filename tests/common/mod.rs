@@ -39,6 +39,17 @@ pub fn run<F: Future>(future: F) -> F::Output {
     within(LIMIT, || runtime::block_on(future))
 }
 
+/// Runs `future` in a task of a new runtime, where a yield is one turn of every task; under the watchdog.
+#[track_caller]
+pub fn run_in_task<F: Future<Output: 'static> + 'static>(future: F) -> F::Output {
+    run(async { runtime::spawn(future).await.unwrap() })
+}
+
+/// Lets all run that is due, however many ticks it takes.
+pub async fn turn_of_all() {
+    runtime::spawn(async {}).await.unwrap();
+}
+
 /// Runs `test`; if it hangs, the process ends with the test's name: a lost wake fails, it does not stall.
 pub fn within<R>(limit: Duration, test: impl FnOnce() -> R) -> R {
     let name = thread::current().name().unwrap_or("a test").to_owned();

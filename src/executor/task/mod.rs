@@ -1,4 +1,4 @@
-//! A task: one allocation that holds a header, then the future, then in its place the output.
+//! A task: one block of memory that holds a header, then the future, then in its place the output.
 //!
 //! Called by `executor`, which polls, and by `join`, which waits; calls the user's future.
 //!
@@ -14,17 +14,19 @@
 //!              └───────────────► [ Cancelled ] ───────────────────┘
 //! ```
 //!
-//! The executor owns one reference until the task has left `Future`; the join handle owns one, abort
-//! handles one each. All live on one thread, so nothing here is atomic.
+//! The slot owns one reference until the task has left `Future`; the join handle owns one, abort handles
+//! one each. All live on one thread, so nothing here is atomic.
 //!
 //! # Invariants
 //!
-//! 1. `stage` says which field of `body` is alive; it changes in the same call that changes `body`,
-//!    with no foreign code in between.
-//! 2. While foreign code runs in `poll` or in the future's drop, no other call touches `body`: those
+//! 1. `stage` says what the body holds; it changes in the same call that changes the body, with no foreign
+//!    code in between.
+//! 2. While foreign code runs in `poll` or in the future's drop, no other call touches the body: those
 //!    that could look at `stage` first, and it says `Future`, which only `poll` and `end` act on,
 //!    and the executor calls neither inside the other.
-//! 3. The future never moves: it is written into its allocation once and dropped there.
+//! 3. The future never moves: it is written into its block once and dropped there.
+//! 4. A [`TaskPtr`] is used only while somebody owns a reference: the slot, whose pointer the executor copies
+//!    without counting it for the length of a poll, or the holder of a [`TaskRef`].
 
 #![expect(
     unsafe_code,
@@ -32,20 +34,30 @@
 )]
 
 mod joiner;
-mod memory;
+mod layout;
+mod pool;
+mod slots;
+mod typed;
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
-use self::joiner::Joiner;
+pub(crate) use self::joiner::Joiner;
+use self::joiner::JoinerWord;
+use self::layout::Memory;
+pub(crate) use self::pool::Pool;
+#[cfg(test)]
+pub(crate) use self::slots::SLOT_SIZE;
+pub(crate) use self::slots::{Class, Slots};
+use self::typed::Typed;
+use super::id::Id;
 use crate::quiet::quietly;
+use crate::remote::{RuntimeId, WakeTarget};
 
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
@@ -57,18 +69,19 @@ pub(crate) enum Failure {
     Panicked(Payload),
 }
 
-/// Which field of the body is alive.
+/// What the body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 enum Stage {
-    /// The future waits for its next poll, or is in it.
+    /// The future, which waits for its next poll, or is in it.
     Future,
-    /// The output waits for the handle.
+    /// The output, which waits for the handle.
     Output,
-    /// The future, or its drop, panicked.
+    /// The panic of the future, or of its drop.
     Panic,
-    /// The future was dropped before it was done.
+    /// Nothing: the future was dropped before it was done.
     Cancelled,
-    /// The result was taken, or nobody wants it.
+    /// Nothing: the result was taken, or nobody wants it.
     Empty,
 }
 
@@ -76,164 +89,293 @@ enum Stage {
 struct Header {
     vtable: &'static VTable,
     /// Who waits for the output.
-    joiner: Joiner,
-    references: Cell<u32>,
-    stage: Cell<Stage>,
-    /// A join handle exists, so the output is kept.
-    is_joinable: Cell<bool>,
-    /// The future is to be dropped instead of polled again.
-    is_aborted: Cell<bool>,
-    /// The executor has it in its queue, or is polling it.
-    is_due: Cell<bool>,
+    joiner: JoinerWord,
+    id: Id,
+    slot: u32,
+    /// The stage, the flags, and above them the count of references.
+    state: Cell<u32>,
 }
 
-#[repr(C)]
-struct Allocation<F: Future> {
-    header: Header,
-    body: UnsafeCell<Body<F>>,
-}
-
-/// Room for whichever is alive; each field starts where the union does.
-#[repr(C)]
-union Body<F: Future> {
-    future: ManuallyDrop<F>,
-    output: ManuallyDrop<F::Output>,
-    panic: ManuallyDrop<Box<Payload>>,
-}
+/// The bits of `state` that say the stage.
+const STAGE: u32 = 7;
+/// A join handle exists, so the output is kept.
+const JOINABLE: u32 = 8;
+/// The future is to be dropped instead of polled again.
+const ABORTED: u32 = 16;
+/// The block is one of a pool.
+const POOLED: u32 = 32;
+/// One reference.
+const REFERENCE: u32 = 256;
 
 /// The operations that know the future's type. Each must be given a task of that type.
+///
+/// What is the same for all tasks of a type (its name, say) belongs here, where it costs a task nothing.
 struct VTable {
     /// Polls the future; on `Ready` the body holds the result. In stage `Future` only.
-    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> Poll<()>,
+    poll: unsafe fn(TaskPtr, &mut Context<'_>) -> Poll<()>,
     /// Drops the future because its poll panicked, or for no such reason: then it was cancelled. In
     /// stage `Future` only.
-    end: unsafe fn(NonNull<Header>, Option<Payload>),
-    /// Moves the output to the pointer. In stage `Output` only.
-    take_output: unsafe fn(NonNull<Header>, *mut ()),
-    /// Moves the panic out. In stage `Panic` only.
-    take_panic: unsafe fn(NonNull<Header>) -> Payload,
+    end: unsafe fn(TaskPtr, Option<Payload>),
     /// Drops the output, quietly. In stage `Output` only.
-    drop_output: unsafe fn(NonNull<Header>),
-    /// Frees the memory. When no references are left.
-    free: unsafe fn(NonNull<Header>),
+    drop_output: unsafe fn(TaskPtr),
+    memory: Memory,
 }
 
-/// A counted reference to a task.
-pub(crate) struct TaskRef(NonNull<Header>);
+/// A task, not counted; see invariant 4.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskPtr(NonNull<Header>);
 
-impl TaskRef {
+/// How many bytes a task takes besides its future.
+#[cfg(test)]
+pub(crate) const OVERHEAD: usize = size_of::<Header>();
+
+/// Makes a task of a future: the slot's reference and the handle's.
+#[inline]
+pub(crate) fn new<F>(pool: &Pool, future: F, id: Id, slot: u32) -> (TaskPtr, Joinable<F::Output>)
+where
+    F: Future + 'static,
+{
+    let memory = const { layout::memory::<F, F::Output>() };
+    let pooled = if matches!(memory, Memory::Pooled(_)) {
+        POOLED
+    } else {
+        0
+    };
+    let task = TaskPtr(layout::allocate(pool, memory));
+    let header = Header {
+        vtable: Typed::<F>::VTABLE,
+        joiner: JoinerWord::none(),
+        id,
+        slot,
+        state: Cell::new(Stage::Future as u32 | JOINABLE | pooled | (2 * REFERENCE)),
+    };
+    // SAFETY: it must be valid for writing a header: the block was allocated for one.
+    unsafe { task.0.write(header) };
+    // SAFETY: it must be valid for writing the future: the block has room for it there.
+    unsafe { task.body::<F>().write(future) };
+    let joinable = Joinable {
+        task: TaskRef(task),
+        output: PhantomData,
+    };
+    (task, joinable)
+}
+
+impl TaskPtr {
+    #[inline]
+    fn header(&self) -> &Header {
+        // SAFETY: the pointer must be valid for reads: invariant 4.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn state(self) -> u32 {
+        self.header().state.get()
+    }
+
+    #[inline]
+    fn has(self, flag: u32) -> bool {
+        self.state() & flag != 0
+    }
+
+    #[inline]
+    fn stage(self) -> Stage {
+        Stage::of(self.state())
+    }
+
+    #[inline]
+    fn set_stage(self, stage: Stage) {
+        let others = self.state() & !STAGE;
+        self.header().state.set(others | stage as u32);
+    }
+
+    #[inline]
+    pub(crate) fn id(self) -> Id {
+        self.header().id
+    }
+
+    /// The slot of the executor, until the task is finished.
+    #[inline]
+    pub(crate) fn slot(self) -> u32 {
+        self.header().slot
+    }
+
+    /// The runtime whose task this is; it may be gone.
+    pub(crate) fn runtime(self) -> RuntimeId {
+        // SAFETY: the flag must say whether it is pooled: `new` set it.
+        unsafe { layout::runtime_of(self.0, self.has(POOLED)) }
+    }
+
     /// Whether the future is done or dropped.
-    pub(crate) fn is_finished(&self) -> bool {
-        self.header().stage.get() != Stage::Future
+    #[inline]
+    pub(crate) fn is_finished(self) -> bool {
+        self.stage() != Stage::Future
     }
 
     /// Asks that the future be dropped; true if someone must now make the task due.
-    pub(crate) fn abort(&self) -> bool {
-        !self.is_finished() && !self.header().is_aborted.replace(true)
+    pub(crate) fn abort(self) -> bool {
+        let is_first = !self.is_finished() && !self.has(ABORTED);
+        self.header().state.set(self.state() | ABORTED);
+        is_first
     }
 
     /// Whether the future is to be dropped instead of polled again.
     #[inline]
-    pub(crate) fn is_aborted(&self) -> bool {
-        self.header().is_aborted.get()
+    pub(crate) fn is_aborted(self) -> bool {
+        self.has(ABORTED)
     }
 
-    /// Whether the executor has it in its queue, or is polling it.
+    /// Polls the future; a panic of its poll goes to the caller, who gives it to [`TaskPtr::finish`].
     #[inline]
-    pub(crate) fn is_due(&self) -> bool {
-        self.header().is_due.get()
-    }
-
-    #[inline]
-    pub(crate) fn set_due(&self, is_due: bool) {
-        self.header().is_due.set(is_due);
-    }
-
-    /// Polls the future; a panic of its poll goes to the caller, who gives it to [`TaskRef::finish`].
-    #[inline]
-    pub(crate) fn poll(&self, waker: &Waker) -> Poll<()> {
+    pub(crate) fn poll(self, waker: &Waker) -> Poll<()> {
         debug_assert!(
             !self.is_finished(),
             "the executor lets go of finished tasks"
         );
         let mut cx = Context::from_waker(waker);
         // SAFETY: the vtable is this task's own, and its stage is `Future`: see above.
-        unsafe { (self.header().vtable.poll)(self.0, &mut cx) }
+        unsafe { (self.header().vtable.poll)(self, &mut cx) }
     }
 
+    /// What is left to do for a task whose poll returned.
     #[inline]
-    fn end(&self, panic: Option<Payload>) {
-        if !self.is_finished() {
-            // SAFETY: the vtable is this task's own, and its stage is `Future`: the line above.
-            unsafe { (self.header().vtable.end)(self.0, panic) };
+    pub(crate) fn settle(self) -> Settled {
+        if self.state() & (STAGE | JOINABLE) != Stage::Output as u32 | JOINABLE {
+            return Settled::Unfinished;
         }
+        let joiner = &self.header().joiner;
+        if joiner.is_none() {
+            return Settled::Kept;
+        }
+        joiner
+            .take_ours()
+            .map_or(Settled::Unfinished, Settled::Awaited)
     }
 
     /// Ends the task: drops the future if it is still there, because its poll ended with `panic` or because
-    /// it is cancelled, then tells whoever waits.
-    #[inline]
-    pub(crate) fn finish(&self, panic: Option<Payload>) {
-        self.end(panic);
-        if !self.header().is_joinable.get() {
+    /// it is cancelled; returns who waits, to be woken.
+    pub(crate) fn finish(self, panic: Option<Payload>) -> Option<Joiner> {
+        if !self.is_finished() {
+            // SAFETY: the vtable is this task's own, and its stage is `Future`: the line above.
+            unsafe { (self.header().vtable.end)(self, panic) };
+        }
+        if !self.has(JOINABLE) {
             self.drop_result();
         }
-        if let Some(joiner) = self.header().joiner.take() {
-            quietly(|| joiner.wake());
-        }
+        self.take_joiner()
     }
 
     /// Drops the output or the panic, if there is one; a panic in that goes nowhere.
-    fn drop_result(&self) {
-        match self.header().stage.get() {
+    pub(crate) fn drop_result(self) {
+        match self.stage() {
             // SAFETY: the vtable is this task's own, and the stage is `Output`: the pattern.
-            Stage::Output => unsafe { (self.header().vtable.drop_output)(self.0) },
+            Stage::Output => unsafe { (self.header().vtable.drop_output)(self) },
             Stage::Panic => quietly(|| drop(self.take_panic())),
             Stage::Future | Stage::Cancelled | Stage::Empty => {}
         }
     }
 
-    fn take_panic(&self) -> Payload {
-        assert_eq!(self.header().stage.get(), Stage::Panic);
-        // SAFETY: the vtable is this task's own, and the stage is `Panic`: the line above.
-        unsafe { (self.header().vtable.take_panic)(self.0) }
+    fn take_panic(self) -> Payload {
+        assert_eq!(self.stage(), Stage::Panic);
+        self.set_stage(Stage::Empty);
+        // SAFETY: the panic must be alive and not be used again: the stage was `Panic`, and now it is `Empty`.
+        *unsafe { self.body::<Box<Payload>>().read() }
     }
 
-    fn header(&self) -> &Header {
-        // SAFETY: the pointer must be valid for reads: the allocation lives while a reference to it
-        // does, and this is one.
-        unsafe { self.0.as_ref() }
+    #[inline]
+    fn take_joiner(self) -> Option<Joiner> {
+        self.header().joiner.take(self.has(POOLED))
+    }
+
+    #[inline]
+    fn set_joiner(self, joiner: Joiner) {
+        let pooled = self.has(POOLED).then(|| self.0.cast());
+        self.header().joiner.set(joiner, pooled);
+    }
+
+    /// Where a future, an output or a box lies.
+    #[inline]
+    fn body<T>(self) -> NonNull<T> {
+        // SAFETY: the offset must stay within the block: it was laid out for it.
+        unsafe { self.0.byte_add(const { layout::offset_of::<T>() }) }.cast()
+    }
+
+    /// Drops the slot's reference, which nobody uses again.
+    #[inline]
+    pub(crate) fn release(self) {
+        drop(TaskRef(self));
+    }
+}
+
+/// What is left to do for a task whose poll returned.
+pub(crate) enum Settled {
+    /// Nothing: its output is kept for a handle.
+    Kept,
+    /// Its output is kept for a handle, and this task of ours is to be woken.
+    Awaited(WakeTarget),
+    /// Something rare: [`TaskPtr::finish`].
+    Unfinished,
+}
+
+impl Stage {
+    #[inline]
+    fn of(state: u32) -> Self {
+        match state & STAGE {
+            0 => Self::Future,
+            1 => Self::Output,
+            2 => Self::Panic,
+            3 => Self::Cancelled,
+            _ => Self::Empty,
+        }
+    }
+}
+
+impl fmt::Debug for TaskPtr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskPtr").field(&self.stage()).finish()
+    }
+}
+
+/// A counted reference to a task.
+#[derive(Debug)]
+pub(crate) struct TaskRef(TaskPtr);
+
+impl std::ops::Deref for TaskRef {
+    type Target = TaskPtr;
+
+    #[inline]
+    fn deref(&self) -> &TaskPtr {
+        &self.0
     }
 }
 
 impl Clone for TaskRef {
     fn clone(&self) -> Self {
-        let references = self.header().references.get();
-        self.header().references.set(
-            references
-                .checked_add(1)
-                .expect("fewer than 2^32 handles of a task"),
-        );
+        let state = self.state().checked_add(REFERENCE);
+        let state = state.expect("fewer than 2^24 handles of a task");
+        self.header().state.set(state);
         Self(self.0)
     }
 }
 
 impl Drop for TaskRef {
+    #[inline]
     fn drop(&mut self) {
-        let references = self.header().references.get() - 1;
-        self.header().references.set(references);
-        if references == 0 {
-            let free = self.header().vtable.free;
-            // SAFETY: no references may be left: the count is zero, and this one ends here.
-            unsafe { free(self.0) };
+        let state = self.state() - REFERENCE;
+        self.header().state.set(state);
+        if state >= REFERENCE {
+            return;
         }
-    }
-}
-
-impl fmt::Debug for TaskRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TaskRef")
-            .field(&self.header().stage.get())
-            .finish()
+        // What both ways of freeing need: the last reference calls; the executor has finished the task, which
+        // took the joiner, and the handle has taken or dropped the result.
+        if state & POOLED != 0 {
+            // SAFETY: the block came from a pool, holds nothing that needs a drop and is not used again: see
+            // above.
+            unsafe { pool::free(self.0.0.cast()) };
+        } else {
+            // SAFETY: the block was allocated so, holds nothing that needs a drop and is not used again: see
+            // above.
+            unsafe { layout::free(self.0.0, self.header().vtable.memory) };
+        }
     }
 }
 
@@ -243,43 +385,22 @@ pub(crate) struct Joinable<T> {
     output: PhantomData<T>,
 }
 
-/// Makes a task of a future, due: the executor's reference and the handle's.
-pub(crate) fn new<F>(future: F) -> (TaskRef, Joinable<F::Output>)
-where
-    F: Future + 'static,
-{
-    let allocation = Allocation {
-        header: Header {
-            vtable: Allocation::<F>::VTABLE,
-            joiner: Joiner::none(),
-            references: Cell::new(2),
-            stage: Cell::new(Stage::Future),
-            is_joinable: Cell::new(true),
-            is_aborted: Cell::new(false),
-            is_due: Cell::new(true),
-        },
-        body: UnsafeCell::new(Body {
-            future: ManuallyDrop::new(future),
-        }),
-    };
-    let block = memory::allocate();
-    // SAFETY: the pointer must be valid for writing an `Allocation<F>`: it was allocated for one.
-    unsafe { block.write(allocation) };
-    let pointer = block.cast();
-    let joinable = Joinable {
-        task: TaskRef(pointer),
-        output: PhantomData,
-    };
-    (TaskRef(pointer), joinable)
-}
-
-/// How many bytes a task takes besides its future.
-#[cfg(test)]
-pub(crate) const OVERHEAD: usize = size_of::<Header>();
-
 impl<T> Joinable<T> {
+    #[inline]
     pub(crate) fn task(&self) -> &TaskRef {
         &self.task
+    }
+
+    /// Takes the output if it is there.
+    #[inline]
+    pub(crate) fn take_output(&self) -> Option<T> {
+        if self.task.stage() != Stage::Output {
+            return None;
+        }
+        self.task.set_stage(Stage::Empty);
+        // SAFETY: the output must be alive and not be used again: the stage was `Output`, and now it is
+        // `Empty`; `T` is the output's type, as `new` is the only maker of `Joinable`s.
+        Some(unsafe { self.task.body::<T>().read() })
     }
 
     /// Takes the result if the task is finished.
@@ -288,190 +409,100 @@ impl<T> Joinable<T> {
     ///
     /// When the result was taken before.
     pub(crate) fn take(&self) -> Option<Result<T, Failure>> {
-        let header = self.task.header();
-        if header.stage.get() == Stage::Output {
-            return Some(Ok(self.take_output()));
+        match self.task.stage() {
+            Stage::Output => self.take_output().map(Ok),
+            Stage::Future => None,
+            _ => Some(Err(self.take_failure())),
         }
-        match header.stage.get() {
-            Stage::Future | Stage::Output => None,
-            Stage::Panic => Some(Err(Failure::Panicked(self.task.take_panic()))),
+    }
+
+    #[cold]
+    fn take_failure(&self) -> Failure {
+        match self.task.stage() {
+            Stage::Panic => Failure::Panicked(self.task.take_panic()),
             Stage::Cancelled => {
-                header.stage.set(Stage::Empty);
-                Some(Err(Failure::Cancelled))
+                self.task.set_stage(Stage::Empty);
+                Failure::Cancelled
             }
-            Stage::Empty => panic!("a JoinHandle was polled after it had returned its result"),
+            _ => panic!("a JoinHandle was polled after it had returned its result"),
         }
     }
 
-    fn take_output(&self) -> T {
-        let mut output = MaybeUninit::<T>::uninit();
-        // SAFETY: the vtable is this task's own, its stage is `Output` (the caller's check), and
-        // `T` is the future's output type: `new` is the only maker of `Joinable`s.
-        unsafe { (self.task.header().vtable.take_output)(self.task.0, output.as_mut_ptr().cast()) };
-        // SAFETY: it must be initialised: `take_output` just wrote it.
-        unsafe { output.assume_init() }
+    /// Wakes this task of ours, and only it, when the task finishes, which it has not.
+    #[inline]
+    pub(crate) fn wait_as(&self, target: WakeTarget) {
+        if !self.task.header().joiner.is(target) {
+            let before = self.task.take_joiner();
+            self.task.set_joiner(Joiner::Ours(target));
+            quietly(|| drop(before));
+        }
     }
 
-    /// Wakes `waker`, and only it, when the task finishes; false if it has.
+    /// Wakes `waker`, which is not ours, and only it, when the task finishes; false if it has.
     pub(crate) fn wait(&self, waker: &Waker) -> bool {
-        let joiner = &self.task.header().joiner;
-        match joiner.take() {
-            Some(before) if before.will_wake(waker) => {
-                joiner.set(before);
+        match self.task.take_joiner() {
+            Some(Joiner::Foreign(before)) if before.will_wake(waker) => {
+                self.task.set_joiner(Joiner::Foreign(before));
                 return true;
             }
-            Some(other) => quietly(|| drop(other)),
-            None => {}
+            Some(Joiner::Foreign(other)) => quietly(|| drop(other)),
+            Some(Joiner::Ours(_)) | None => {}
         }
         let waker = waker.clone();
-        if self.task.is_finished() {
-            // The clone is foreign code, and has ended the task's runtime.
+        // The drop and the clone were foreign code, and may have ended the task's runtime, or waited here too.
+        let other = self.task.take_joiner();
+        let is_finished = self.task.is_finished();
+        if is_finished {
             quietly(|| drop(waker));
-            return false;
+        } else {
+            self.task.set_joiner(Joiner::Foreign(waker));
         }
-        joiner.set(waker);
-        true
-    }
-
-    /// Says that nobody will take the result; drops it if it is there.
-    pub(crate) fn detach(&self) {
-        self.task.header().is_joinable.set(false);
-        self.task.drop_result();
-        let joiner = self.task.header().joiner.take();
-        quietly(|| drop(joiner));
-    }
-
-    /// Whether [`Joinable::detach`] will drop a result.
-    pub(crate) fn has_result(&self) -> bool {
-        matches!(self.task.header().stage.get(), Stage::Output | Stage::Panic)
+        quietly(|| drop(other));
+        !is_finished
     }
 
     /// Whether the result was taken, so that there is nothing to detach from.
     #[inline]
     pub(crate) fn is_taken(&self) -> bool {
-        self.task.header().stage.get() == Stage::Empty
-    }
-}
-
-impl<F: Future> Allocation<F> {
-    const VTABLE: &'static VTable = &VTable {
-        poll: Self::poll,
-        end: Self::end,
-        take_output: Self::take_output,
-        take_panic: Self::take_panic,
-        drop_output: Self::drop_output,
-        free: Self::free,
-    };
-
-    /// # Safety
-    ///
-    /// `task` points to a live `Allocation<F>`.
-    unsafe fn of<'a>(task: NonNull<Header>) -> &'a Self {
-        // SAFETY: the caller's; the header is the first field of a `repr(C)` struct.
-        unsafe { task.cast::<Self>().as_ref() }
+        self.task.stage() == Stage::Empty
     }
 
-    fn future(&self) -> *mut F {
-        self.body.get().cast()
-    }
-
-    fn output(&self) -> *mut F::Output {
-        self.body.get().cast()
-    }
-
-    fn panic(&self) -> *mut Box<Payload> {
-        self.body.get().cast()
-    }
-
-    unsafe fn poll(task: NonNull<Header>, cx: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
-        let this = unsafe { Self::of(task) };
-        // SAFETY: the future must be alive and borrowed by nobody else: the stage is `Future`, and
-        // invariant 2.
-        let future = unsafe { &mut *this.future() };
-        // SAFETY: the future must never move again: invariant 3.
-        let output = ready!(unsafe { Pin::new_unchecked(future) }.poll(cx));
-        this.replace(Some(Ok(output)));
-        Poll::Ready(())
-    }
-
-    unsafe fn end(task: NonNull<Header>, panic: Option<Payload>) {
-        // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
-        unsafe { Self::of(task) }.replace(panic.map(Err));
-    }
-
-    /// Drops the future and puts the result in its place; `None` is a cancellation.
-    fn replace(&self, result: Option<Result<F::Output, Payload>>) {
-        let dropped = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the future must be alive and not be used again: the stage is `Future`, and it
-            // changes below before anyone could look.
-            unsafe { self.future().drop_in_place() };
-        }));
-        match (result, dropped) {
-            (None, Ok(())) => self.header.stage.set(Stage::Cancelled),
-            (Some(Ok(output)), Ok(())) => self.store_output(output),
-            (Some(Err(payload)), Ok(())) | (None, Err(payload)) => self.store_panic(payload),
-            (Some(Err(payload)), Err(second)) => {
-                quietly(|| drop(second));
-                self.store_panic(payload);
-            }
-            (Some(Ok(output)), Err(payload)) => {
-                quietly(|| drop(output));
-                self.store_panic(payload);
-            }
+    /// Whether there is a result that needs a drop: [`TaskPtr::drop_result`].
+    #[inline]
+    pub(crate) fn has_result(&self) -> bool {
+        match self.task.stage() {
+            Stage::Output => mem::needs_drop::<T>(),
+            stage => stage == Stage::Panic,
         }
     }
 
-    fn store_output(&self, output: F::Output) {
-        // SAFETY: the body must be valid for writing an output and hold nothing that lives: `replace`
-        // dropped the future.
-        unsafe { self.output().write(output) };
-        self.header.stage.set(Stage::Output);
-    }
-
-    fn store_panic(&self, payload: Payload) {
-        let payload = Box::new(payload);
-        // SAFETY: the body must be valid for writing a box and hold nothing that lives: `replace`
-        // dropped the future.
-        unsafe { self.panic().write(payload) };
-        self.header.stage.set(Stage::Panic);
-    }
-
-    unsafe fn take_output(task: NonNull<Header>, to: *mut ()) {
-        // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
-        let this = unsafe { Self::of(task) };
-        this.header.stage.set(Stage::Empty);
-        // SAFETY: the output must be alive and not be used again: the caller says that the stage was
-        // `Output`, and now it is `Empty`.
-        let output = unsafe { this.output().read() };
-        // SAFETY: the pointer must be valid for writing an output: the caller's.
-        unsafe { to.cast::<F::Output>().write(output) };
-    }
-
-    unsafe fn take_panic(task: NonNull<Header>) -> Payload {
-        // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
-        let this = unsafe { Self::of(task) };
-        this.header.stage.set(Stage::Empty);
-        // SAFETY: the panic must be alive and not be used again: the caller says that the stage was
-        // `Panic`, and now it is `Empty`.
-        *unsafe { this.panic().read() }
-    }
-
-    unsafe fn drop_output(task: NonNull<Header>) {
-        // SAFETY: the table belongs to tasks of this type, and a `TaskRef` calls.
-        let this = unsafe { Self::of(task) };
-        this.header.stage.set(Stage::Empty);
-        quietly(|| {
-            // SAFETY: the output must be alive and not be used again: the caller says that the stage
-            // was `Output`, and now it is `Empty`.
-            unsafe { this.output().drop_in_place() };
-        });
-    }
-
-    unsafe fn free(task: NonNull<Header>) {
-        // SAFETY: the block must be the one that `new` allocated for this type, and hold nothing that
-        // needs a drop: the last reference calls; the executor has finished the task, which took the
-        // joiner, and the handle has taken or dropped the result.
-        unsafe { memory::free(task.cast::<Self>()) };
+    /// Says that nobody will take the result.
+    #[inline]
+    pub(crate) fn detach(&self) {
+        let state = &self.task.header().state;
+        state.set(state.get() & !JOINABLE);
+        if !self.task.header().joiner.is_none() {
+            let joiner = self.task.take_joiner();
+            quietly(|| drop(joiner));
+        }
     }
 }
+
+/// Results that nobody takes.
+impl TaskRef {
+    /// Puts a finished task before `next` in a list, which owns this reference.
+    pub(crate) fn into_list(self, next: Option<TaskPtr>) -> TaskPtr {
+        self.header()
+            .joiner
+            .set_link(next.map(|next| next.0.cast()));
+        ManuallyDrop::new(self).0
+    }
+
+    /// Takes the first task off a list; returns the second one as well.
+    pub(crate) fn from_list(first: TaskPtr) -> (Self, Option<TaskPtr>) {
+        let next = first.header().joiner.take_link();
+        (Self(first), next.map(|next| TaskPtr(next.cast())))
+    }
+}
+
+const _: () = assert!(size_of::<Header>() == 32);

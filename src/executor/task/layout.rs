@@ -1,0 +1,129 @@
+//! Where the parts of a task lie in its block, and where the block comes from.
+//!
+//! Called by `task`. The header comes first, then the future; the output, and the panic in a box, take the
+//! future's place. Each part begins at the first multiple of its own alignment behind the header, so whoever
+//! knows an output's type finds it, whatever its future was.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+use super::pool::{self, Pool, class_of};
+use super::{Header, Payload};
+use crate::remote::RuntimeId;
+
+/// Where a block comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Memory {
+    /// From the executor's pool: a block of this class.
+    Pooled(usize),
+    /// From the allocator, with a [`Prefix`] so many bytes into the allocation.
+    Plain(Layout, usize),
+}
+
+/// What stands before a task that is not in a pool.
+struct Prefix {
+    runtime: RuntimeId,
+}
+
+/// Where a `T` lies behind the header.
+pub(super) const fn offset_of<T>() -> usize {
+    size_of::<Header>().next_multiple_of(align_of::<T>())
+}
+
+/// The memory for a task with a future `F` and an output `T`.
+pub(super) const fn memory<F, T>() -> Memory {
+    let layout = Layout::new::<Header>();
+    let layout = with::<Box<Payload>>(with::<T>(with::<F>(layout)));
+    if let Some(class) = class_of(layout.pad_to_align()) {
+        return Memory::Pooled(class);
+    }
+    match Layout::new::<Prefix>().align_to(align_of::<Header>()) {
+        Ok(prefix) => match prefix.pad_to_align().extend(layout) {
+            Ok((whole, task)) => Memory::Plain(whole, task),
+            Err(_) => panic!("the future is larger than memory"),
+        },
+        Err(_) => panic!("a header's alignment is valid"),
+    }
+}
+
+/// Makes room for a `T` behind the header, in place of the others.
+const fn with<T>(layout: Layout) -> Layout {
+    let end = offset_of::<T>() + size_of::<T>();
+    let size = if end > layout.size() {
+        end
+    } else {
+        layout.size()
+    };
+    let is_stricter = align_of::<T>() > layout.align();
+    let align = if is_stricter {
+        align_of::<T>()
+    } else {
+        layout.align()
+    };
+    match Layout::from_size_align(size, align) {
+        Ok(layout) => layout,
+        Err(_) => panic!("the future is larger than memory"),
+    }
+}
+
+/// Allocates a block; nothing is written yet.
+#[inline]
+pub(super) fn allocate(pool: &Pool, memory: Memory) -> NonNull<Header> {
+    match memory {
+        Memory::Pooled(class) => pool.allocate(class).cast(),
+        Memory::Plain(layout, task) => allocate_plain(pool.runtime(), layout, task),
+    }
+}
+
+#[inline(never)]
+fn allocate_plain(runtime: RuntimeId, layout: Layout, task: usize) -> NonNull<Header> {
+    // SAFETY: the size must not be zero: a task has a header.
+    let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
+        handle_alloc_error(layout);
+    };
+    // SAFETY: the offset must stay within the allocation: it is the task's.
+    let task = unsafe { start.byte_add(task) }.cast::<Header>();
+    // SAFETY: it must be valid for writing a prefix: there is room for one before the task.
+    unsafe { prefix_of(task).write(Prefix { runtime }) };
+    task
+}
+
+/// Where the prefix of a task stands that is not in a pool.
+fn prefix_of(task: NonNull<Header>) -> NonNull<Prefix> {
+    // SAFETY: the offset must stay within the allocation: the task stands behind a whole prefix.
+    unsafe { task.byte_sub(size_of::<usize>()) }.cast()
+}
+
+/// The runtime whose task this is; it may be gone.
+///
+/// # Safety
+///
+/// `task` came from [`allocate`] with a `Memory` that was pooled or not, as it says.
+pub(super) unsafe fn runtime_of(task: NonNull<Header>, is_pooled: bool) -> RuntimeId {
+    if is_pooled {
+        return pool::runtime_of(task.cast());
+    }
+    // SAFETY: the pointer must be valid for reads: `allocate_plain` wrote it.
+    unsafe { prefix_of(task).as_ref() }.runtime
+}
+
+/// Gives a block back.
+///
+/// # Safety
+///
+/// `task` came from [`allocate`] with the same `memory`, holds nothing that needs a drop, and is not used
+/// again.
+pub(super) unsafe fn free(task: NonNull<Header>, memory: Memory) {
+    match memory {
+        // SAFETY: the caller's.
+        Memory::Pooled(_) => unsafe { pool::free(task.cast()) },
+        Memory::Plain(layout, offset) => {
+            // SAFETY: the offset must stay within the allocation: it is the task's.
+            let start = unsafe { task.byte_sub(offset) };
+            // SAFETY: it must have been allocated with this layout: the caller's.
+            unsafe { dealloc(start.cast().as_ptr(), layout) };
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Prefix>() <= size_of::<usize>());
