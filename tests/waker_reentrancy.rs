@@ -288,7 +288,7 @@ fn a_clone_may_use_the_runtime() {
 fn a_clone_that_panics_leaves_everything_usable() {
     run(async {
         let (mut peer, stream) = pair_with_std().await;
-        let mut timer = sleep(Duration::from_millis(1));
+        let mut timer = sleep(Duration::from_secs(3600));
         let (send, receive) = oneshot::channel::<()>();
         let mut handle = spawn(receive);
         let (end, ended) = oneshot::channel::<()>();
@@ -310,6 +310,7 @@ fn a_clone_that_panics_leaves_everything_usable() {
         send.send(()).unwrap();
         end.send(()).unwrap();
         stream.readable().await.unwrap();
+        timer.reset(Instant::now() + Duration::from_millis(1));
         timer.await;
         handle.await.unwrap().unwrap();
         set.join_next().await.unwrap().unwrap().unwrap();
@@ -320,7 +321,7 @@ fn a_clone_that_panics_leaves_everything_usable() {
 fn a_replaced_waker_may_panic_when_it_is_dropped() {
     run(async {
         let (mut peer, stream) = pair_with_std().await;
-        let mut timer = sleep(Duration::from_millis(1));
+        let mut timer = sleep(Duration::from_secs(3600));
         let (send, receive) = oneshot::channel::<()>();
         let mut handle = spawn(receive);
         let (end, ended) = oneshot::channel::<()>();
@@ -355,6 +356,7 @@ fn a_replaced_waker_may_panic_when_it_is_dropped() {
         let pending = caught.map(|caught| caught.ok());
 
         peer.write_all(b"x").unwrap();
+        timer.reset(Instant::now() + Duration::from_millis(1));
         send.send(()).unwrap();
         end.send(()).unwrap();
         sleep(Duration::from_millis(2)).await;
@@ -627,8 +629,9 @@ fn a_foreign_waker_that_wakes_a_task_and_the_main_future_is_enough_for_them() {
             });
             hooks.waker()
         };
-        let mut timer = sleep(Duration::from_millis(1));
+        let mut timer = sleep(Duration::from_secs(3600));
         assert!(poll_with(&mut timer, &waker).is_pending());
+        timer.reset(Instant::now() + Duration::from_millis(1));
         poll_fn(|_| match is_woken.get() {
             true => Poll::Ready(()),
             false => Poll::Pending,
