@@ -77,7 +77,7 @@ pub(crate) struct Reactor {
     /// The timer descriptor expires at multiples of so many nanoseconds; not zero.
     granularity_ns: u64,
     /// Room for the foreign wakers of one turn.
-    foreign: Cell<Vec<Waker>>,
+    foreign: RefCell<Vec<Waker>>,
     state: Cell<State>,
     /// The warning about the timer descriptor was given and it has not worked since.
     is_warned: Cell<bool>,
@@ -127,7 +127,7 @@ impl Reactor {
             timer_fd,
             armed: Cell::new(UNARMED),
             granularity_ns: clock::duration_ns(timer_slack).max(1),
-            foreign: Cell::default(),
+            foreign: RefCell::default(),
             state: Cell::new(State::Open),
             is_warned: Cell::new(false),
         })
@@ -155,33 +155,47 @@ impl Reactor {
     /// Those of `epoll_wait` itself. A failing descriptor tells its own task, not this caller; wakers
     /// already collected are woken before an error returns.
     pub(crate) fn turn(&self, wait: Wait, mut wake: impl FnMut(WakeTarget)) -> io::Result<()> {
-        let mut foreign = self.foreign.take();
-        let result = self.collect(wait, &mut |waker| match waker {
-            StoredWaker::Target(target) => wake(target),
-            StoredWaker::Foreign(waker) => foreign.push(waker),
-        });
-        quiet::wake_all(&mut foreign);
-        self.foreign.set(foreign);
+        let result = self.collect(wait, &mut wake);
+        if !self.foreign.borrow().is_empty() {
+            self.wake_foreign();
+        }
         result
     }
 
+    /// Wakes the foreign wakers of this turn.
+    #[cold]
+    fn wake_foreign(&self) {
+        let mut wakers = self.foreign.take();
+        quiet::wake_all(&mut wakers);
+        self.foreign.replace(wakers);
+    }
+
+    /// Wakes a waker of ours, and keeps a foreign one for later: a table is borrowed.
+    #[inline(never)]
+    fn wake_or_keep(&self, waker: StoredWaker, wake: &mut impl FnMut(WakeTarget)) {
+        match waker {
+            StoredWaker::Target(target) => wake(target),
+            StoredWaker::Foreign(waker) => self.foreign.borrow_mut().push(waker),
+        }
+    }
+
     #[inline]
-    fn collect(&self, wait: Wait, woken: &mut impl FnMut(StoredWaker)) -> io::Result<()> {
+    fn collect(&self, wait: Wait, wake: &mut impl FnMut(WakeTarget)) -> io::Result<()> {
         let wait = match wait {
-            Wait::Forever => self.arm(),
-            Wait::Shortly if self.arm() == Wait::Forever => wait,
-            Wait::Shortly => Wait::Briefly,
-            _ => wait,
+            Wait::Never => wait,
+            _ if self.timers.borrow().is_empty() => wait,
+            _ if self.is_armed() => wait,
+            _ => Wait::Briefly,
         };
-        let result = self.wait_for_events(wait, woken);
+        let result = self.wait_for_events(wait, wake);
         if wait != Wait::Forever || self.may_be_due() {
-            self.fire(woken);
+            self.fire(&mut |waker| self.wake_or_keep(waker, wake));
         }
         result
     }
 
     #[inline]
-    fn wait_for_events(&self, wait: Wait, woken: &mut impl FnMut(StoredWaker)) -> io::Result<()> {
+    fn wait_for_events(&self, wait: Wait, wake: &mut impl FnMut(WakeTarget)) -> io::Result<()> {
         #[cfg(debug_assertions)]
         self.check_before(wait);
         let mut events = self.events.borrow_mut();
@@ -192,16 +206,26 @@ impl Reactor {
                 NOTIFY_TOKEN => {}
                 TIMER_TOKEN => self.armed.set(UNARMED),
                 _ => match named(&mut sources, token) {
-                    Some(source) if !source.may_leave() => source.on_event(flags, &mut *woken),
+                    Some(source) if !source.may_leave() => match source.on_plain_event(flags) {
+                        Some(WakeTarget::NONE) => {}
+                        Some(target) => wake(target),
+                        None => self.on_event(source, flags, wake),
+                    },
                     Some(source) => {
                         let alone = events.len() == 1;
-                        self.on_event_of_many(source, token, flags, wait, alone, woken);
+                        self.on_event_of_many(source, token, flags, wait, alone, wake);
                     }
                     None => {}
                 },
             }
         }
         Ok(())
+    }
+
+    /// Takes in an event that says, or wakes, more than most do.
+    #[cold]
+    fn on_event(&self, source: &mut Source, flags: Flags, wake: &mut impl FnMut(WakeTarget)) {
+        source.on_event(flags, |waker| self.wake_or_keep(waker, wake));
     }
 
     /// Takes in an event of a source that is level-triggered, or that other runtimes wait for, too.
@@ -213,13 +237,13 @@ impl Reactor {
         flags: Flags,
         wait: Wait,
         is_alone: bool,
-        woken: &mut impl FnMut(StoredWaker),
+        wake: &mut impl FnMut(WakeTarget),
     ) {
         let unneeded = source.unneeded(flags);
         let mut wakes = 0;
         source.on_event(flags, |waker| {
             wakes += 1;
-            woken(waker);
+            self.wake_or_keep(waker, wake);
         });
         // A loop that has nothing else to do learns by the next event whether there is more. A busy one takes all
         // that is there in one go.

@@ -7,7 +7,7 @@ use super::{Reactor, State, StoredWaker, TimerKey, UNARMED, named};
 use crate::clock;
 use crate::log;
 use crate::quiet;
-use crate::sys::epoll::{RawToken, Wait};
+use crate::sys::epoll::RawToken;
 
 /// What a timer does when it fires.
 #[derive(Debug)]
@@ -19,10 +19,10 @@ pub(super) enum TimerAction {
 
 /// For the loop.
 impl Reactor {
-    /// Sees to it that the wait ends when the earliest timer is due; returns how to wait.
-    pub(super) fn arm(&self) -> Wait {
+    /// Arms the timer descriptor, so that the wait ends when the earliest timer is due; false if that fails.
+    pub(super) fn is_armed(&self) -> bool {
         let Some(earliest) = self.timers.borrow().next_deadline() else {
-            return Wait::Forever;
+            return true;
         };
         let deadline = self.expiry(earliest);
         if deadline < self.armed.get() {
@@ -30,12 +30,12 @@ impl Reactor {
                 if !self.is_warned.replace(true) {
                     log::timer_is_not_armed(&error);
                 }
-                return Wait::Briefly;
+                return false;
             }
             self.is_warned.set(false);
             self.armed.set(deadline);
         }
-        Wait::Forever
+        true
     }
 
     /// When the timer descriptor is to expire for this deadline.

@@ -47,7 +47,8 @@ impl Completion<usize> {
     /// Nothing moved is no short transfer: it is the end of the stream, which stays.
     #[inline]
     pub(crate) fn of_stream(moved: usize, room: usize) -> Self {
-        let after = match 0 < moved && moved < room {
+        // 0 < moved && moved < room, as one comparison.
+        let after = match moved.wrapping_sub(1) < room.wrapping_sub(1) {
             true => After::Drained,
             false => After::MayHaveMore,
         };

@@ -191,6 +191,29 @@ impl Source {
         self.state(direction).has(DirectionState::CLOSED)
     }
 
+    /// Takes in an event that says only that something can be read, or only that something can be written, where
+    /// an exclusive waiter of ours waits, or nobody; returns whom to wake. `None`, and nothing has changed, for any
+    /// other.
+    #[inline]
+    pub(crate) fn on_plain_event(&mut self, event: Flags) -> Option<WakeTarget> {
+        let direction = match event {
+            Flags::IN => Direction::Read,
+            Flags::OUT => Direction::Write,
+            _ => return None,
+        };
+        let state = &mut self.states[direction as usize];
+        if state.has(DirectionState::BACKING_OFF) || self.has_queued_error || self.extra.is_some() {
+            return None;
+        }
+        let waker = &mut self.exclusive[direction as usize];
+        let StoredWaker::Target(target) = *waker else {
+            return None;
+        };
+        *waker = StoredWaker::NONE;
+        state.0 |= DirectionState::READY;
+        Some(target)
+    }
+
     /// Takes in an event: the directions that it concerns are ready, and their waiters go to `woken`.
     #[inline]
     pub(crate) fn on_event(&mut self, event: Flags, mut woken: impl FnMut(StoredWaker)) {
