@@ -95,14 +95,16 @@ impl Reactor {
         timers.insert(deadline, TimerAction::Wake(waker))
     }
 
-    /// Lets a timer that has not fired wake `waker`, and only it.
+    /// Lets a timer that has not fired wake `waker`, and only it; false if it has fired.
     ///
     /// # Panics
     ///
     /// When the reactor is closed.
-    pub(crate) fn renew_timer(&self, key: TimerKey, waker: WakerRef<'_>) {
+    pub(crate) fn renew_timer(&self, key: TimerKey, waker: WakerRef<'_>) -> bool {
         match self.timers.borrow_mut().item(key) {
-            Some(TimerAction::Wake(known)) if known.will_wake(waker) => return,
+            Some(TimerAction::Wake(known)) if known.will_wake(waker) => return true,
+            // A closed reactor has no wakers, whether or not their timers have fired.
+            None if self.state.get() != State::Closed => return false,
             _ => {}
         }
         let mut action = TimerAction::Wake(self.kept(waker));
@@ -110,6 +112,7 @@ impl Reactor {
             std::mem::swap(known, &mut action);
         }
         quiet::quietly(|| drop(action));
+        true
     }
 
     /// Moves a timer that has not fired; false if it has.

@@ -146,8 +146,10 @@ impl Timer {
     fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
         if let Some(registration) = self.registration {
             if registration.runtime == reactor.id() {
-                if clock::time_before(self.deadline.nanos()).is_some() {
-                    reactor.renew_timer(registration.key, waker_ref(cx));
+                // A timer that has fired is done, also if the coarse clock is too far behind to tell.
+                if clock::time_before(self.deadline.nanos()).is_some()
+                    && reactor.renew_timer(registration.key, waker_ref(cx))
+                {
                     return Poll::Pending;
                 }
                 self.deregister();
