@@ -103,7 +103,8 @@ impl Machine {
     fn reset_timer(&self, mut alarm: Alarm, deadline: Instant) -> Alarm {
         alarm.timer.reset(deadline);
         if let Some(armed) = &mut alarm.armed {
-            armed.is_apart |= self.is_nested();
+            // One that is overdue when it is set queues behind the others that are due.
+            armed.is_apart |= self.is_nested() || deadline <= Instant::now();
             if self.current() == Some(armed.home) {
                 armed.deadline = deadline;
             } else {
