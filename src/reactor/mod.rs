@@ -61,6 +61,8 @@ pub(crate) struct Reactor {
     remote: &'static Remote,
     epoll: Arc<Epoll>,
     sources: RefCell<Slab<Source>>,
+    /// When no more sources than these are left, memory is given back.
+    trim_at: Cell<usize>,
     next_generation: Cell<u32>,
     next_ticket: Cell<u64>,
     /// By the index of the list: what is known of descriptors for which several runtimes wait.
@@ -116,6 +118,7 @@ impl Reactor {
             remote: entry.remote(),
             epoll,
             sources: RefCell::default(),
+            trim_at: Cell::new(0),
             next_generation: Cell::new(0),
             next_ticket: Cell::new(0),
             lists: RefCell::default(),

@@ -22,6 +22,9 @@ use crate::remote::{self, Message, WakeTarget};
 use crate::sync::is_mutant;
 use crate::sys::epoll::RawToken;
 
+/// Memory for so many descriptors is never given back: 64 KiB.
+const KEPT: usize = if cfg!(test) { 8 } else { 1024 };
+
 /// Operations.
 impl Reactor {
     /// Does `operation` if the source may be ready for it, and waits if that finds nothing.
@@ -243,6 +246,9 @@ impl Reactor {
         let generation = self.next_generation.get();
         self.next_generation.set(generation.wrapping_add(1));
         let mut sources = self.sources.borrow_mut();
+        if sources.len() == sources.capacity() {
+            self.trim_at.set(sources.len() / 4);
+        }
         let entry = sources.vacant_entry();
         let key = u32::try_from(entry.key()).expect("a process has fewer than 2^32 descriptors");
         let source = entry.insert(Source::new(generation, fd.as_raw_fd(), trigger));
@@ -321,8 +327,7 @@ impl Reactor {
 
     /// Frees the entry of a descriptor that is gone; its waiters are forgotten.
     pub(crate) fn deregister(&self, key: u32) {
-        let source = self.sources.borrow_mut().try_remove(key as usize);
-        let Some(mut source) = source else {
+        let Some(mut source) = self.remove(key) else {
             return;
         };
         self.forget_key(&source);
@@ -335,11 +340,22 @@ impl Reactor {
 
     /// Frees the entry of a descriptor that is gone elsewhere; its waiters go to `woken`.
     pub(super) fn on_deregistered(&self, key: u32, woken: impl FnMut(StoredWaker)) {
-        let source = self.sources.borrow_mut().try_remove(key as usize);
-        if let Some(mut source) = source {
+        if let Some(mut source) = self.remove(key) {
             self.forget_key(&source);
             source.take_waiters(woken);
         }
+    }
+
+    /// Removes an entry. Gives the memory of a burst back when an eighth of it is in use, and again each time when half of
+    /// that has gone, so that a removal costs the same however many entries there are.
+    fn remove(&self, key: u32) -> Option<Source> {
+        let mut sources = self.sources.borrow_mut();
+        let source = sources.try_remove(key as usize);
+        if sources.len() <= self.trim_at.get() && sources.capacity() > KEPT {
+            sources.shrink_to_fit();
+            self.trim_at.set(sources.len() / 2);
+        }
+        source
     }
 }
 
@@ -441,4 +457,38 @@ pub(super) fn named(sources: &mut Slab<Source>, token: RawToken) -> Option<&mut 
     let key = usize::try_from(token.0 & u64::from(u32::MAX)).ok()?;
     let source = sources.get_mut(key)?;
     (u64::from(source.generation()) == token.0 >> 32).then_some(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::context;
+    use std::os::fd::{AsFd as _, OwnedFd};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn memory_of_many_sources_is_given_back_down_to_the_last_in_use() {
+        crate::block_on(async {
+            let (_peer, socket) = UnixStream::pair().unwrap();
+            let socket = OwnedFd::from(socket);
+            let duplicates: Vec<_> = (0..100).map(|_| socket.try_clone().unwrap()).collect();
+            context::expect(|current| {
+                let reactor = &current.reactor;
+                let register = |fd: &OwnedFd| {
+                    let key = reactor.register(fd.as_fd(), Directions::READ, Trigger::Edge);
+                    key.unwrap()
+                };
+                let capacity = || reactor.sources.borrow().capacity();
+                let keys: Vec<_> = duplicates.iter().map(register).collect();
+                keys[1..99].iter().for_each(|key| reactor.deregister(*key));
+                assert!(capacity() >= keys.len(), "the last is in use");
+                reactor.deregister(keys[99]);
+                assert!(capacity() <= KEPT);
+                reactor.unwatch(duplicates[1].as_fd());
+                assert_eq!(register(&duplicates[1]), keys[1]);
+                reactor.deregister(keys[0]);
+                reactor.deregister(keys[1]);
+            });
+        });
+    }
 }
