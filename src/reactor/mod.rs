@@ -52,6 +52,8 @@ use crate::sys::timer_fd::TimerFd;
 const NOTIFY_TOKEN: RawToken = RawToken(u64::MAX);
 /// The token of the timer descriptor.
 const TIMER_TOKEN: RawToken = RawToken(u64::MAX - 1);
+/// Memory for so many foreign wakers is kept from one turn to the next: 16 KiB.
+const FOREIGN_KEPT: usize = 1024;
 /// Stands for a timer descriptor that will not expire.
 const UNARMED: u64 = u64::MAX;
 
@@ -170,6 +172,7 @@ impl Reactor {
     fn wake_foreign(&self) {
         let mut wakers = self.foreign.take();
         quiet::wake_all(&mut wakers);
+        wakers.shrink_to(FOREIGN_KEPT);
         self.foreign.replace(wakers);
     }
 
@@ -367,5 +370,37 @@ impl fmt::Debug for Reactor {
             .field("sources", &self.sources.borrow().len())
             .field("timers", &self.timers.borrow().len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::context;
+    use crate::time::{Instant, sleep};
+    use std::task::{Context, Wake};
+
+    struct Foreign;
+
+    impl Wake for Foreign {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    #[test]
+    fn memory_of_many_foreign_wakers_is_given_back() {
+        crate::block_on(async {
+            let waker = Arc::new(Foreign).into();
+            let mut cx = Context::from_waker(&waker);
+            let mut timers: Vec<_> = (0..5 * FOREIGN_KEPT)
+                .map(|_| sleep(Duration::MAX))
+                .collect();
+            for timer in &mut timers {
+                assert!(std::pin::Pin::new(&mut *timer).poll(&mut cx).is_pending());
+                timer.reset(Instant::now());
+            }
+            sleep(Duration::from_millis(1)).await;
+            let foreign = context::expect(|current| current.reactor.foreign.take());
+            assert!((1..=FOREIGN_KEPT).contains(&foreign.capacity()));
+        });
     }
 }

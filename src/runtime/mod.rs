@@ -150,7 +150,7 @@ impl Runtime {
         let is_late = is_mutant("the notification is taken back after the marks");
         if is_late || entry.remote().take_notified() {
             executor.take_remote_wakes();
-            reactor.take_messages();
+            executor.with_events(|| reactor.take_messages());
         }
         if is_late {
             entry.remote().take_notified();
