@@ -1,4 +1,4 @@
-//! A single-threaded async runtime for Linux: one edge-triggered epoll instance, one slab of tasks,
+//! A single-threaded async runtime for Linux: one edge-triggered epoll instance, one table of tasks,
 //! nanosecond timers, and futures that need not be `Send`.
 //!
 //! ```no_run
@@ -24,41 +24,46 @@
 //!
 //! # The main path: from a byte to a running task
 //!
-//! 1. A task awaits `stream.read(…)`. [`net`]'s `TcpStream` tries `recv(2)` first and gets `EAGAIN`.
-//! 2. `io::registered` registers the socket with the current runtime's reactor, for good and
-//!    edge-triggered, and leaves the task's waker in the socket's `reactor::source`.
-//! 3. The task returns `Pending`. The loop (`Runtime::run` in `runtime`) finds its queue empty.
-//! 4. `Runtime::turn` announces that the thread parks; `reactor.turn` waits in `epoll_wait`.
+//! 1. A task awaits `stream.read(…)`. `net::stream_io` calls `io::registration`, which tries `recv(2)` first
+//!    and gets `EAGAIN`.
+//! 2. `Registration::register` adds the socket to the current runtime's epoll set, edge-triggered, until the socket is
+//!    dropped. `Reactor::wait` stores the task's waker in the socket's `reactor::source`.
+//! 3. The task returns `Pending`. No other task is due, so `Executor::tick` returns to the loop (`Runtime::run`).
+//! 4. `Runtime::turn` announces that the thread parks; `Reactor::turn` waits in `epoll_wait`.
 //! 5. A byte arrives; the kernel reports the socket's token.
-//! 6. `Reactor::wait` looks the token up (a stale one finds nobody) and `Source::on_event` marks the
+//! 6. `Reactor::wait_for_events` looks the token up (a stale one leads to no source). `Source::on_event` marks the
 //!    source readable and hands over its wakers.
-//! 7. With no table borrowed, the wakers are woken. A waker is a word that names runtime and task:
-//!    `executor::scheduler` finds the task's slot and puts it on the queue of what events woke.
-//! 8. `Executor::tick` pops the slot and polls the task, with a fresh budget.
-//! 9. The task's `recv` succeeds. Less than the buffer holds came, so the source is not ready any more,
-//!    and the next read waits without another system call.
+//! 7. A waker of ours is a word that names runtime and task: `executor::scheduler` appends the task's slot to the
+//!    queue of what events woke. Foreign wakers are woken once no table is borrowed.
+//! 8. `Executor::tick` takes the slot out of the queue and polls the task, with a full budget.
+//! 9. The task's `recv` succeeds. It returned less than the buffer holds, so `Reactor::drive` clears readiness, and
+//!    the next read waits without another system call.
+//!
+//! `docs/architecture.md` names the files, and the rules of the loop.
 //!
 //! # Two laws
 //!
 //! **A spurious wake is allowed, a lost wake is a bug.**
 //!
-//! **No borrow is held while foreign code runs**: a poll, a wake, a waker's clone or drop, the drop of a
-//! future or an output. Wakers are collected, the borrow ends, then they are woken, also on error paths.
+//! **No borrow is held while foreign code runs**: a poll, a foreign waker's wake, clone or drop, the drop of a
+//! future or an output. Foreign wakers are collected, the borrow ends, then they are woken, also on error paths.
 //!
 //! # Where to look
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`net`] | TCP listeners, streams and sockets |
+//! | [`net`] | TCP listeners, streams and sockets; host names |
 //! | [`time`] | sleeping, timeouts, intervals |
-//! | [`task`] | spawning, yielding, sets of tasks, task-local values |
-//! | [`io`] | the reading and writing traits and their extensions |
+//! | [`task`] | spawning, yielding, the budget, sets of tasks, task-local values |
+//! | [`io`] | the reading and writing traits and their extensions; `io::registration`, which is under all sockets |
 //! | `runtime` | [`Runtime`], [`Builder`], the loop, the thread's current runtime |
-//! | `executor` | the table of tasks and their memory, the run queues, wakers |
-//! | `reactor` | epoll, the table of sources, the deadlines |
+//! | `executor` | the table of tasks and their memory, the scheduler, wakers |
+//! | `reactor` | epoll, the sources and their waiters, the timers |
 //! | `remote` | what other threads may touch of a runtime: wakes, messages, the registry of runtimes |
-//! | `clock` | the time |
-//! | `sync` | what threads share is made of this: locks and atomics that checkers can replace |
+//! | `clock` | the only reader of the time |
+//! | `log` | events for errors that no caller can be told |
+//! | `quiet` | panics of foreign wakers and destructors, which it catches |
+//! | `sync` | locks and atomics for what threads share, replaceable by checkers |
 //! | `sys` | the kernel, one object per file |
 //!
 //! # Features
@@ -66,7 +71,7 @@
 //! | feature | in the default | brings |
 //! |---|---|---|
 //! | `io-util` | yes | the extension traits and buffered readers of [`io`] (`futures-lite`) |
-//! | `tracing` | yes | events for what no caller can be told, such as a listener that has run out of descriptors |
+//! | `tracing` | yes | events for errors that no caller can be told, such as a listener that has run out of descriptors |
 //!
 //! Channels, locks, `select!` and `join!` come from other crates: `async-channel`, `futures` and
 //! `tokio::sync` work here as they are, since all they need is a `Waker`.
