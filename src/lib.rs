@@ -31,8 +31,8 @@
 //! 3. The task returns `Pending`. No other task is due, so `Executor::tick` returns to the loop (`Runtime::run`).
 //! 4. `Runtime::turn` announces that the thread parks; `Reactor::turn` waits in `epoll_wait`.
 //! 5. A byte arrives; the kernel reports the socket's token.
-//! 6. `Reactor::wait_for_events` looks the token up (a stale one leads to no source). `Source::on_event` marks the
-//!    source readable and hands over its wakers.
+//! 6. `Reactor::wait_for_events` looks the token up (a stale one leads to no source). `Source::on_plain_event` marks
+//!    the source readable and hands over its waker (`Source::on_event` where more than that happens).
 //! 7. A waker of ours is a word that names runtime and task: `executor::scheduler` appends the task's slot to the
 //!    queue of what events woke. Foreign wakers are woken once no table is borrowed.
 //! 8. `Executor::tick` takes the slot out of the queue and polls the task, with a full budget.
