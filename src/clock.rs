@@ -1,6 +1,6 @@
 //! The time: the one place that reads a clock, below executor and reactor.
 //!
-//! Called by `reactor`, `executor` and `time`; calls `sys::clock`. Whoever wants to pause the time, or to make it up, changes these
+//! Called by `reactor`, `executor` and `time`; calls `sys::clock`. To pause or simulate the time, change these
 //! functions and nothing else.
 
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(crate) fn time_before(deadline: u64) -> Option<u64> {
     (now < deadline).then_some(now)
 }
 
-/// A duration in nanoseconds; one of more than 584 years is as long as can be told.
+/// A duration in nanoseconds; more than 584 years count as 584.
 pub(crate) fn duration_ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,4 +1,4 @@
-//! What the runtime reports by itself, to whoever subscribes with `tracing`; nothing without that feature.
+//! The events that the runtime emits with `tracing`; none without that feature.
 //!
 //! Called where an error has no caller to go to.
 

@@ -1,4 +1,4 @@
-//! Foreign code whose panics nobody can be told of: wakers, and destructors of unwanted values.
+//! Foreign code whose panics no caller can handle: wakers, and destructors of unwanted values.
 //!
 //! Called by `executor` and `reactor`; the panic hook has reported the panic by then.
 
@@ -7,11 +7,11 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// How many panics of payloads' destructors, each one's payload the next, are swallowed before the last is
-/// left alone: they might go on for ever.
+/// How many panics of payloads' destructors, each one's payload the next, are caught before the last payload is
+/// leaked: there might be no end.
 const PAYLOADS: usize = 100;
 
-/// Runs `call` and swallows its panic.
+/// Runs `call`; catches and discards its panic.
 pub(crate) fn quietly(call: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(call)) {
         swallow(payload);

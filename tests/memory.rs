@@ -249,7 +249,7 @@ fn runtimes_that_are_gone_leave_nothing_with_a_listener_that_they_shared() {
                 Poll::Ready(())
             }));
         };
-        // It waits first, so it is the one that has the listener when the others become guests.
+        // It waits first, so the listener's word names it when the others come.
         let first = Runtime::new().unwrap();
         wait(&first);
         let share = || {

@@ -207,7 +207,7 @@ fn silent_stream() -> (TcpStream, std::net::TcpStream) {
     (near, far)
 }
 
-/// Reads letters; then there are no sources.
+/// Drains the inbox; then there are no sources.
 fn expect_no_entries(runtime: &Runtime) {
     runtime.block_on(async {});
     let text = format!("{runtime:?}");

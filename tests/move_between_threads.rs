@@ -271,7 +271,7 @@ fn a_stream_dropped_on_a_thread_without_a_runtime_lets_go_of_its_waker_and_entry
             drop(waker);
             let before = sources(&runtime);
             thread::spawn(move || drop(stream)).join().unwrap();
-            // The letter rings the bell.
+            // The message notifies the loop.
             until(|| Arc::strong_count(&wakes) == 1).await;
             assert_eq!(sources(&runtime), before - 1);
             assert_eq!(peer.read(&mut [0]).unwrap(), 0);

@@ -259,7 +259,7 @@ proptest! {
     }
 }
 
-/// The short read is noted with the stream; the guest's own entry has to be found all the same.
+/// The second runtime's own entry has to be found, whatever the first one's read said.
 #[test]
 fn a_guest_that_reads_after_anothers_short_read_still_waits_for_writing() {
     for is_exclusive in [false, true] {

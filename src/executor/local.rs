@@ -45,7 +45,7 @@ pub(crate) fn register(id: RuntimeId, runtime: &Rc<impl Enter + 'static>) {
         id,
         runtime: Rc::downgrade(&(Rc::clone(runtime) as Rc<dyn Enter>)),
     };
-    // While the thread ends the list may be gone already; then nobody finds the runtime.
+    // While the thread ends the list may be gone already; then the runtime cannot be found.
     let _ = RUNTIMES.try_with(|runtimes| runtimes.borrow_mut().push(local));
 }
 

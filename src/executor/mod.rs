@@ -45,7 +45,7 @@ use crate::clock;
 use crate::quiet::quietly;
 use crate::remote::{MAX_SLOTS, RegistryEntry, Remote, WakeTarget};
 
-/// For how long memory must be unused before it is given back, in nanoseconds.
+/// How long memory must be unused before it is given back, in nanoseconds.
 const KEPT_FOR: u64 = 100_000_000;
 
 /// How many slots the check before a wait looks at.
@@ -233,8 +233,8 @@ impl Executor {
         self.scheduler.has_due()
     }
 
-    /// Whether somebody is due and would wait for ever, now that the thread is parked; looks at a few tasks each
-    /// time, or at all of them with `--cfg runtime_full_checks`.
+    /// Whether a due task would not be polled, now that the thread is parked. Checks a few tasks each
+    /// time, or all of them with `--cfg runtime_full_checks`.
     #[cfg(debug_assertions)]
     pub(crate) fn has_lost_a_wake(&self) -> bool {
         let first = self.checked.get();

@@ -5,8 +5,7 @@
 //! # Order
 //!
 //! Due tasks wait in two queues, each first come first served: what an event, a timer or another thread woke,
-//! and the rest (spawned, yielded, woken by a task). They take turns, so neither waits longer than the other
-//! is served. The main future is in neither: when it is due, it is polled once a tick.
+//! and the rest (spawned, yielded, woken by a task). They take turns, so neither starves the other. The main future is in neither: when it is due, it is polled once a tick.
 //!
 //! # Invariants
 //!

@@ -1,4 +1,4 @@
-//! How long a tick lasts: so many polls, so much budget, so much time.
+//! How long a tick lasts: limits of polls, budget and time.
 //!
 //! Called by `executor` around each poll, and by tasks that ask whether they should yield.
 //!
@@ -10,14 +10,14 @@ use std::cell::Cell;
 
 use crate::clock;
 
-/// After as many polls that use up their budget a tick ends, so that a turn of the reactor does not wait
-/// long for flooded connections.
+/// A tick ends after this many polls that use up their budget, so that flooded connections do not delay the
+/// next turn of the reactor.
 const FULL_POLLS: i64 = 4;
 
 /// How many polls pass at most between two readings of the clock.
 const STRETCH: u32 = 64;
 
-/// The reactor need not be turned again so soon, in nanoseconds.
+/// The reactor need not be turned again within this time, in nanoseconds.
 const RECENT: u64 = 5_000;
 
 /// What a tick has left.

@@ -1,6 +1,6 @@
 //! Wakers that are values: a word that says which task of which runtime, and nothing to count.
 //!
-//! Called by whoever holds a `Waker`, on any thread; calls `executor` on the task's own thread and
+//! Called by holders of a `Waker`, on any thread; calls `executor` on the task's own thread and
 //! `remote` from anywhere else.
 //!
 //! # Invariants

@@ -5,8 +5,8 @@
 //! A runtime that waits for a descriptor registers it in its own epoll set, and has one entry for it from then
 //! on until the descriptor is dropped. Mostly that is one runtime, and the descriptor's word names its entry. A
 //! socket may be sent to another thread, have its halves on two, or be a listener on which several accept: then
-//! the word names a list of entries (`runtime_list`). What a runtime is told of a shared descriptor and nobody
-//! there waits for leaves its epoll set again (`Reactor::leave`), so one that is sent on soon disturbs no runtime
+//! the word names a list of entries (`runtime_list`). An event of a shared descriptor without waiters makes the
+//! runtime stop watching it (`Reactor::leave`), so a descriptor that is sent on soon stops waking the runtimes
 //! that it left.
 //!
 //! # Invariants
@@ -303,7 +303,7 @@ impl Registration {
         .unwrap_or_default()
     }
 
-    /// Lets the direction rest, for want of resources; then whoever waits tries again.
+    /// Lets the direction back off for the time of `rest`, for want of resources; then its waiters are woken to try again.
     ///
     /// # Errors
     ///
@@ -348,7 +348,7 @@ impl Registration {
         direction: Direction,
         wait: Option<(Waiter<'_>, WakerRef<'_>)>,
     ) -> io::Result<u32> {
-        // Who waits for writing first makes a connection, or has a peer that reads slowly: reading comes next.
+        // A first wait for writing means a connection that is being made, or a peer that reads slowly: reading comes next.
         let directions = match (self.word.load(Ordering::Acquire), direction) {
             (UNREGISTERED, Direction::Write) => Directions::BOTH,
             _ => direction.into(),

@@ -1,11 +1,11 @@
-//! The descriptors for which several runtimes wait, and which runtimes those are.
+//! The descriptors that several runtimes wait for, and their entries there.
 //!
 //! Called by `registration`, when a second runtime comes to wait for a descriptor and when such a one is dropped.
 //!
 //! # Invariants
 //!
 //! 1. A list exists exactly while its descriptor's word names it: from the second runtime to the descriptor's end.
-//! 2. A list is the truth; what a reactor knows of it are copies. Only a runtime's own thread adds it.
+//! 2. A list is the truth; a reactor copies its own entry. Only a runtime's own thread adds it, so the copy stays true.
 
 use slab::Slab;
 
@@ -53,7 +53,7 @@ pub(super) fn create(entries: [Entry; 2], publish: impl FnOnce(RuntimeList) -> b
     is_published
 }
 
-/// Adds an entry. Those of runtimes that are gone are forgotten.
+/// Adds an entry. Those of runtimes that are gone are removed.
 pub(super) fn add(list: RuntimeList, entry: Entry) {
     with_entries(list, |entries| {
         entries.retain(|entry| remote::is_alive(entry.runtime));

@@ -224,7 +224,7 @@ macro_rules! impl_write {
                     $crate::net::stream_io::poll_write_vectored($socket, cx, $waiter, buffers)
                 }
 
-                /// Does nothing: there is no buffer outside of the kernel.
+                /// Does nothing: there is no buffer outside the kernel.
                 fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
                     Poll::Ready(Ok(()))
                 }

@@ -1,14 +1,15 @@
-//! The reactor: waits on epoll and wakes whoever waits for the descriptors and timers that are ready.
+//! The reactor: waits on epoll and wakes the tasks that wait for ready descriptors and timers.
 //!
 //! Called by `runtime` once per loop round, and by sockets and timers when they are polled; calls
-//! `sys::epoll` and `sys::timer_fd` and, through `Waker`, whoever waits.
+//! `sys::epoll` and `sys::timer_fd`, and wakes through wake targets and foreign wakers.
 //!
 //! # Invariants
 //!
 //! 1. A token names a source exactly while its descriptor may be in the epoll set; a stale generation
-//!    finds nobody.
-//! 2. No borrow is held while a waker is cloned, woken or dropped.
-//! 3. Readiness is only set here (by events, at the end of a rest, and where epoll no longer watches), and
+//!    leads to no source.
+//! 2. No borrow is held while a foreign waker is cloned, woken or dropped, nor while code of users runs. (A wake
+//!    of this runtime's tasks and a system call cannot come back here.)
+//! 3. Readiness is only set here (by events, at the end of a back-off, and where epoll no longer watches), and
 //!    only cleared by the operation that saw it end.
 //! 4. While the thread waits, the timer descriptor is armed for the earliest deadline or before it; with a
 //!    slack, for the multiple of it that follows.
@@ -93,7 +94,7 @@ enum State {
     Open,
     /// It registers no more descriptors.
     Draining,
-    /// Nothing: whoever waited has been woken.
+    /// Nothing: all waiters have been woken.
     Closed,
 }
 
@@ -287,12 +288,12 @@ impl Reactor {
         self.wake_all(wakers);
     }
 
-    /// Registers no more descriptors: whoever would have to wait for one gets an error.
+    /// Registers no more descriptors: operations that would have to wait for one get an error.
     pub(crate) fn refuse(&self) {
         self.state.set(State::Draining);
     }
 
-    /// Frees everything and wakes whoever still waited, here or elsewhere.
+    /// Frees everything and wakes all waiters, here and in other runtimes.
     pub(crate) fn close(&self) {
         self.state.set(State::Closed);
         self.remote.close_inbox();
@@ -331,7 +332,7 @@ impl Reactor {
     fn check_before(&self, wait: Wait) {
         assert!(
             wait == Wait::Never || !self.has_lost_a_wake(),
-            "somebody waits for a source that is ready, and would wait for ever"
+            "a task waits for a source that is ready, and would not be woken"
         );
         assert!(
             wait != Wait::Forever || self.is_armed_in_time(),

@@ -120,7 +120,7 @@ impl Reactor {
         });
     }
 
-    /// Lets a direction rest for a while, whatever events come.
+    /// Lets a direction back off for a while, whatever events come.
     pub(crate) fn back_off(&self, key: u32, direction: Direction, rest: Duration) {
         let token = self.with_source(key, |source| {
             source.back_off(direction);
@@ -299,10 +299,10 @@ impl Reactor {
         Ok(())
     }
 
-    /// Stops watching directions of which nobody needs to be told: their events would end the next wait as well.
+    /// Stops watching directions that have no waiters: their events would end the next wait as well.
     pub(super) fn leave(&self, source: &mut Source, unneeded: Directions, token: RawToken) {
-        // A message may say that the descriptor is closed, and its number another's. If that is sent only now,
-        // the call fails: no other thread adds to this epoll set.
+        // Another thread may have closed the descriptor; then a message says so. If that message comes only after this
+        // check, the call fails harmlessly: no other thread adds to this epoll set.
         if unneeded.is_empty() || self.remote.has_messages() {
             return;
         }
@@ -433,7 +433,7 @@ fn release(sources: RefMut<'_, Slab<Source>>, waker: StoredWaker) {
     }
 }
 
-/// What an operation is told that would have to wait in a runtime that is being dropped.
+/// The error of an operation that would have to wait in a runtime that is being dropped.
 #[cold]
 fn ended() -> io::Error {
     io::Error::other("the runtime is being dropped, so nothing can wait in it any more")

@@ -13,7 +13,7 @@ use crate::sys::epoll::RawToken;
 #[derive(Debug)]
 pub(super) enum TimerAction {
     Wake(StoredWaker),
-    /// Ends a source's rest.
+    /// Ends a source's back-off.
     Resume(RawToken, Direction),
 }
 
@@ -68,7 +68,8 @@ impl Reactor {
         }
     }
 
-    /// Whether a deadline may have passed in a wait without limit. With a slack it may have passed before the alarm.
+    /// Whether a deadline may have passed in a wait without limit. With a slack it may have passed before the
+    /// timer descriptor expires.
     pub(super) fn may_be_due(&self) -> bool {
         self.armed.get() == UNARMED || self.granularity_ns > 1
     }
@@ -138,7 +139,7 @@ impl Reactor {
     /// # Panics
     ///
     /// When the reactor is closed, perhaps by the clone of a foreign waker: a timer of it never fires,
-    /// and whoever waits would not be told.
+    /// and the waiter would not be woken.
     #[inline]
     fn kept(&self, waker: WakerRef<'_>) -> StoredWaker {
         let waker = waker.store();

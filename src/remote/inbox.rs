@@ -1,6 +1,6 @@
 //! Messages from other threads, in the order in which they were sent.
 //!
-//! Called by `remote`, which notifies the owner of a message; knows nothing of what messages say.
+//! Called by `remote`, which notifies the owner of a message. The contents of messages do not matter here.
 //!
 //! # Invariants
 //!

@@ -8,10 +8,10 @@
 //!
 //! # Invariants
 //!
-//! 1. The owner sets [`PARKED`] and checks [`NOTIFIED`] in one step of one word, and whoever notifies does the
+//! 1. The owner sets [`PARKED`] and checks [`NOTIFIED`] in one step of one word, and a notifying thread does the
 //!    reverse in one step of the same word; so either the owner stays awake or the eventfd is written.
 //! 2. The eventfd is written, and epoll's set changed by others, under the lock under which they are taken
-//!    out; so nobody uses a closed descriptor.
+//!    out; so no thread uses a closed descriptor.
 //! 3. Marks and messages are there before the owner is notified of them.
 
 mod id;
@@ -282,7 +282,7 @@ impl Remote {
         self.state.fetch_and(!PARKED, Ordering::AcqRel);
     }
 
-    /// Whether a slot is marked and nobody has notified the owner of it or will, who asks this when it is
+    /// Whether a slot is marked, and the owner neither is nor will be notified of it. The owner asks this when it is
     /// parked: a marker that has left has notified, and only the owner takes that back.
     #[cfg(debug_assertions)]
     pub(crate) fn has_lost_a_wake(&self) -> bool {

@@ -5,7 +5,7 @@
 //! # Invariants
 //!
 //! 1. Entries are never freed, only handed on to the next runtime at that index; so a reference to one
-//!    never dangles. Whoever holds an id finds the entry only while that runtime has it.
+//!    never dangles. An id leads to its entry only while that runtime has it.
 //! 2. An index is free only after all traces of its last runtime are gone from its entry.
 
 use std::io;

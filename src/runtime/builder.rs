@@ -15,12 +15,14 @@ use crate::sys;
 ///
 /// | knob | meaning | default | range |
 /// |---|---|---|---|
-/// | [`event_interval`](Self::event_interval) | polls between looks at the kernel's events while tasks are due | 61 | 1 and up |
-/// | [`time_slice`](Self::time_slice) | time between looks at the kernel's events while tasks are due | 1 ms | any |
+/// | [`event_interval`](Self::event_interval) | polls between looks at events and timers while tasks are due | 61 | 1 and up |
+/// | [`time_slice`](Self::time_slice) | time between looks at events and timers while tasks are due | 1 ms | any |
+/// | [`budget`](Self::budget) | units that a task may use in one poll; four times as many in a tick | 128 | 1 and up |
 /// | [`max_events`](Self::max_events) | events that one look takes | 1,024 | 1 to 1,048,576 |
-/// | [`budget`](Self::budget) | units that a task may use up in one poll | 128 | 1 and up |
 /// | [`timer_slack`](Self::timer_slack) | how much later timers may fire, to fire together | none | any |
 /// | [`thread_name`](Self::thread_name) | name of the building thread | unchanged | no NUL; 15 bytes are kept |
+///
+/// The first three bound a tick: the polls between two looks. Whichever limit comes first ends it.
 ///
 /// # Examples
 ///
@@ -56,13 +58,13 @@ impl Builder {
         }
     }
 
-    /// Sets how many polls may pass before the runtime looks for events and timers, while tasks are
-    /// due. Without due tasks it looks at once. Where all these polls took less than 5 µs since the last look, as many
-    /// more pass; the main future and the wakes of other threads have their turns all the same.
+    /// Sets after how many polls the runtime looks for events and timers, while tasks are
+    /// due. Without due tasks it looks at once. If the last look was less than 5 µs ago, another tick follows
+    /// first; the main future and the wakes of other threads get their turns between ticks all the same.
     ///
-    /// Fewer polls make sockets and timers quicker and the loop dearer (each look is a system call).
-    /// Where tasks use up their [`budget`](Self::budget), four such polls bring the look forward.
-    /// Default 61.
+    /// Fewer polls shorten the delay of sockets and timers, and cost more time (each look is a system call).
+    /// Polls that use up their [`budget`](Self::budget) end the tick after four, and time ends it after a
+    /// [`time_slice`](Self::time_slice). Default 61.
     ///
     /// # Panics
     ///
@@ -94,7 +96,7 @@ impl Builder {
     /// Sets how much a task may use up in one poll before it must let others run.
     ///
     /// An operation on a socket costs one unit and one more for each KiB that it moved; a timer, or a
-    /// join handle that returns, costs one. A task without units is made to yield and goes on in its
+    /// join handle that returns, costs one. A task without units yields at its next operation and continues in its
     /// next turn; see [`unconstrained`](crate::task::unconstrained). Default 128.
     ///
     /// # Panics
@@ -109,15 +111,16 @@ impl Builder {
 
     /// Sets for how long due tasks may run before the runtime looks for events and timers.
     ///
-    /// It bounds what [`event_interval`](Self::event_interval) counts: 61 polls of 1 ms each would keep a timer
-    /// waiting for 61 ms. The clock is read between polls, so one long poll is not cut short; it can ask
-    /// [`should_yield`](crate::task::should_yield). Default 1 ms; with zero the runtime looks after every few polls.
+    /// Without it, 61 polls ([`event_interval`](Self::event_interval)) of 1 ms each would delay a timer by
+    /// 61 ms. The clock is read between polls, so one long poll is not cut short; it can ask
+    /// [`should_yield`](crate::task::should_yield). A tick lasts up to 1¼ slices and one poll. Default 1 ms; with zero the runtime
+    /// looks after every few polls.
     pub fn time_slice(&mut self, slice: Duration) -> &mut Self {
         self.time_slice = slice;
         self
     }
 
-    /// What the executor is to keep to.
+    /// The limits of the executor.
     pub(super) fn limits(&self) -> Limits {
         Limits {
             units_per_poll: self.budget,

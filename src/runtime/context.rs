@@ -1,11 +1,11 @@
 //! The runtime that is current on this thread.
 //!
 //! Called by the public faces (`net`, `time`, `task`, `io`) whenever something is polled, spawned or
-//! dropped; leads to the current runtime's `executor` and `reactor`.
+//! dropped; gives access to the current runtime's `executor` and `reactor`.
 //!
 //! # Invariants
 //!
-//! 1. Exactly while a runtime is current are its futures, outputs and their destructors run.
+//! 1. Futures, outputs and their destructors run only while their runtime is current.
 
 use std::cell::Cell;
 use std::panic::Location;
@@ -105,7 +105,7 @@ impl Enter for Context {
     }
 }
 
-/// Lets this thread find the runtime again, for destructors that run outside of it.
+/// Lets this thread find the runtime again, for destructors that run outside it.
 pub(crate) fn register(context: &Rc<Context>) {
     local::register(context.entry.id(), context);
 }

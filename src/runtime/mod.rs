@@ -1,14 +1,14 @@
 //! The runtime: the loop that drives executor, reactor and timers.
 //!
 //! Called by users and by the attribute macros; the only code that ticks the executor and turns the
-//! reactor.
+//! reactor. `docs/architecture.md` has the loop as numbered steps.
 //!
 //! # Invariants
 //!
-//! 1. The thread waits in the kernel only when no task is due, no other thread has left a wake (the
-//!    executor's `park` says so in one step), and the timer descriptor is armed.
-//! 2. However many tasks are due, the reactor is turned after `event_interval` polls at the latest, or after so many
-//!    more as take a few microseconds.
+//! 1. The thread waits in the kernel only when no task is due, no other thread has left a wake or a message
+//!    (`Remote::park` checks that in one step), and the timer descriptor is armed.
+//! 2. However many tasks are due, the reactor is turned after each tick, unless the tick used all its polls and the
+//!    last turn was a few microseconds ago.
 
 mod builder;
 pub(crate) mod context;
@@ -32,21 +32,21 @@ use crate::sys::epoll::Wait;
 /// A single-threaded runtime: an executor, a reactor and timers.
 ///
 /// It belongs to the thread that makes it. [`block_on`](Self::block_on) runs it; between two calls its
-/// tasks rest. Dropping it drops every task on this thread, inside of the runtime, then the timers
-/// and registrations, then closes its three descriptors. A destructor that spawns meanwhile gets a task
-/// that is cancelled already; one that waits for a socket that was not waited for before gets an error.
+/// tasks are not polled. Dropping it drops every task on this thread, inside the runtime, then the timers
+/// and registrations, then closes its three descriptors. During the drop, a task that a destructor spawns is
+/// cancelled at once, and registering a socket returns an error.
 /// A panic in the destructor of a task's future goes to the task's [`JoinHandle`].
 ///
 /// # Forking
 ///
 /// A child made by `fork(2)` shares the parent's epoll set and timer descriptor, so a runtime is of no use in
-/// it: there [`block_on`](Self::block_on) panics, also one that was running at the fork, when it next looks
-/// at the kernel (tasks that are due may be polled before that, so best leave the child before the next
-/// `await`); registering a socket is an error, and wakes reach nobody. What the child drops, the runtime, tasks and
-/// sockets among it, it drops for itself alone: the parent's stay registered and connected. A runtime that
+/// it. There [`block_on`](Self::block_on) panics. One that was running at the fork panics when it next looks
+/// at the kernel; tasks that are due may be polled before that, so leave the child before the next
+/// `await`. Registering a socket is an error, and wakes do nothing. What the child drops (the runtime, tasks,
+/// sockets), it drops for itself alone: the parent's stay registered and connected. A runtime that
 /// is made in the child works, also in a `block_on` of the parent's, and with sockets that the parent has
 /// made; both may accept on one listener. As after every fork, other threads must not have been using
-/// runtimes at that moment: the child would find their locks taken for ever.
+/// runtimes at that moment: the child would find locks that nobody releases.
 ///
 /// # Examples
 ///
@@ -89,8 +89,8 @@ impl Runtime {
 
     /// Runs the runtime on this thread until `future` is done, and returns its output.
     ///
-    /// The future need not be `Send` nor `'static`. It is polled once in each round of the loop in
-    /// which it is due; tasks that are not done when it returns stay, and go on in the next call.
+    /// The future need not be `Send` nor `'static`. It is polled once in each tick in which it is due, before the
+    /// tasks, and again when no task is due. Tasks that are not done when it returns stay, and continue in the next call.
     ///
     /// # Panics
     ///
@@ -182,10 +182,10 @@ impl Runtime {
         #[cfg(debug_assertions)]
         assert!(
             wait == Wait::Never || !executor.has_lost_a_wake(),
-            "a task is due, or was woken by another thread, and would wait for ever"
+            "a task is due, or was woken by another thread, and would not be polled"
         );
         if wait == Wait::Never && remote.has_messages() {
-            // A timer that was dropped elsewhere is not to fire first.
+            // So that a timer that was dropped on another thread does not fire.
             reactor.take_messages();
         }
         let result = executor.with_events(|| reactor.turn(wait, |target| executor.wake(target)));

@@ -26,7 +26,7 @@ impl EventFd {
         })
     }
 
-    /// Makes the descriptor readable anew.
+    /// Makes the descriptor readable, which is an edge.
     ///
     /// A full counter (`EAGAIN`) counts as success: it is readable, and 2^64 writes do not happen. In a
     /// child of the process that made it nothing happens: whom it would wake lives in the parent.

@@ -7,7 +7,7 @@ use std::ptr;
 use super::clock::SECOND;
 use super::{check, uninterrupted};
 
-/// An alarm clock that becomes readable at an absolute time.
+/// A timer descriptor: it becomes readable at an absolute time.
 ///
 /// Registered edge-triggered, each expiry is an edge, so nobody needs to read it.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! The cooperative budget, for those who spend it and those who lift it.
+//! The cooperative budget: spending it, lifting it, asking for it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -38,12 +38,12 @@ pub async fn consume_budget() {
     .await;
 }
 
-/// Whether the running task has had its share: of its budget, or of the time that due tasks may run for before
-/// the runtime looks for events and timers ([`Builder::time_slice`](crate::Builder::time_slice)).
+/// Whether the running task should yield: it has used its budget, or the tick has used its time
+/// ([`Builder::time_slice`](crate::Builder::time_slice)).
 ///
-/// For long computations that do not wait for anything, and for those that work through what is always ready,
-/// as a channel's messages may be: they yield when this says so. The first call in a tick starts the clock if
-/// nothing else has, and each call reads it (some 20 ns). Outside of a runtime it is false.
+/// For long computations, and for loops over something that is always ready, such as the messages of a
+/// channel. The first call in a tick starts the clock if nothing else has. Each call reads the clock (some
+/// 20 ns). Outside a runtime it returns false.
 ///
 /// # Examples
 ///
@@ -64,7 +64,7 @@ pub fn should_yield() -> bool {
     context::with(|current| current.is_some_and(|current| current.executor.should_yield()))
 }
 
-/// Lets the task go on while budget is left; outside of a runtime there is no limit.
+/// Lets the task go on while budget is left; outside a runtime there is no limit.
 pub(super) fn poll_budget(cx: &Context<'_>) -> Poll<()> {
     context::with(|current| match current {
         Some(current) => current.executor.budget().poll_proceed(cx),

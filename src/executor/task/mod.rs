@@ -252,7 +252,7 @@ impl TaskPtr {
     }
 
     /// Ends the task: drops the future if it is still there, because its poll ended with `panic` or because
-    /// it is cancelled; returns who waits, to be woken.
+    /// it is cancelled; returns the waiter, to be woken.
     pub(crate) fn finish(self, panic: Option<Payload>) -> Option<Joiner> {
         if !self.is_finished() {
             // SAFETY: the vtable is this task's own, and its stage is `Future`: the line above.

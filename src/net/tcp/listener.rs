@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_millis(50);
 /// A TCP socket that listens for connections.
 ///
 /// When the process or the system has run out of descriptors or memory (`EMFILE`, `ENFILE`, `ENOBUFS`,
-/// `ENOMEM`), accepting rests for 50 ms and tries again; connections that wait in the backlog are served
+/// `ENOMEM`), accepting backs off for 50 ms and tries again; connections that wait in the backlog are served
 /// as soon as there is room, also if no new one arrives. One `tracing` warning is emitted per episode,
 /// which ends with the next connection that is accepted.
 /// Connections that died before they were accepted (`ECONNABORTED` and the network errors that
@@ -103,7 +103,7 @@ impl TcpListener {
     /// # Errors
     ///
     /// Those of `accept(2)` that are neither transient nor exhaustion (see the type), and those of
-    /// registering with the runtime: `ENOSPC`, and `ENOMEM` if it is so short that accepting cannot even rest.
+    /// registering with the runtime: `ENOSPC`, and `ENOMEM` if memory is so short that accepting cannot even back off.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! Level-triggered reports, for listeners: how many operations an event is good for.
+//! Level-triggered reports, for listeners: how many operations an event allows.
 
 /// How epoll reports a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Credit {
     /// So many that only `EAGAIN` ends them.
     pub(super) const UNLIMITED: u32 = u32::MAX;
 
-    /// Sets how many operations the event that just came is good for.
+    /// Sets how many operations the event that just came allows.
     pub(super) fn set(&mut self, operations: u32) {
         self.0 = operations;
     }

@@ -58,7 +58,7 @@ pub(crate) struct Source {
     /// No operation has returned the error of an error event: it is in the error queue, and reported until someone
     /// takes it out.
     has_queued_error: bool,
-    /// What nobody waits for leaves the epoll set: it is level-triggered, or other runtimes wait for it, too.
+    /// A direction without waiters leaves the epoll set: the source is level-triggered, or other runtimes wait, too.
     may_leave: bool,
     exclusive: [StoredWaker; 2],
     extra: Option<Box<Extra>>,
@@ -92,7 +92,7 @@ impl DirectionState {
 /// What most descriptors do without.
 #[derive(Debug, Default)]
 struct Extra {
-    /// Who shares reading, and who shares writing.
+    /// The waiters that share reading, and those that share writing.
     lists: [WaitList; 2],
     credit: Credit,
     /// The list of the runtimes that wait for it, if they are several.
@@ -192,8 +192,8 @@ impl Source {
     }
 
     /// Takes in an event that says only that something can be read, or only that something can be written, where
-    /// an exclusive waiter of ours waits, or nobody; returns whom to wake. `None`, and nothing has changed, for any
-    /// other.
+    /// an exclusive waiter of ours waits, or none; returns the target to wake. `None`, and nothing has changed, for any
+    /// other event.
     #[inline]
     pub(crate) fn on_plain_event(&mut self, event: Flags) -> Option<WakeTarget> {
         let direction = match event {
@@ -281,7 +281,7 @@ impl Source {
         }
     }
 
-    /// Sets how many operations the event of a level-triggered descriptor is good for; `None`: as many as there are.
+    /// Sets how many operations the event of a level-triggered descriptor allows; `None`: until `EAGAIN`.
     pub(crate) fn set_credit(&mut self, operations: Option<usize>) {
         if self.trigger == Trigger::Level {
             let operations = operations.and_then(|operations| u32::try_from(operations).ok());
@@ -290,12 +290,12 @@ impl Source {
         }
     }
 
-    /// An operation must rest until [`Source::resume`].
+    /// Events of a direction wake nobody until [`Source::resume`].
     pub(crate) fn back_off(&mut self, direction: Direction) {
         self.state_mut(direction).0 |= DirectionState::BACKING_OFF;
     }
 
-    /// Ends a rest: the direction counts as ready, its waiters go to `woken`.
+    /// Ends a back-off: the direction counts as ready, its waiters go to `woken`.
     pub(crate) fn resume(&mut self, direction: Direction, mut woken: impl FnMut(StoredWaker)) {
         self.state_mut(direction).0 &= !DirectionState::BACKING_OFF;
         self.on_ready(1 << direction as u8, &mut woken);
@@ -362,7 +362,7 @@ impl Source {
         self.list_mut(direction).insert(ticket, waker)
     }
 
-    /// Lets a user wait who is known by the waker, unless it does. Now and then forgets those of ours that `is_gone`.
+    /// Adds a waiter that is known by its waker only. Now and then drops those of ours that `is_gone`.
     pub(crate) fn wait_anonymously(
         &mut self,
         direction: Direction,
@@ -372,7 +372,7 @@ impl Source {
         self.list_mut(direction).insert_anonymous(waker, is_gone);
     }
 
-    /// Whether a user who is known by this waker waits.
+    /// Whether this waker waits already, without a ticket.
     pub(crate) fn has_anonymous(&self, direction: Direction, waker: WakerRef<'_>) -> bool {
         self.list(direction)
             .is_some_and(|list| list.has_anonymous(waker))
@@ -399,7 +399,7 @@ impl Source {
         }
     }
 
-    /// The directions that `event` concerns and of which nobody needs to be told now.
+    /// The directions that `event` concerns and that have no waiters now, or are backing off.
     pub(crate) fn unneeded(&self, event: Flags) -> Directions {
         let concerned = [READABLE, WRITABLE];
         Direction::EACH
@@ -413,7 +413,7 @@ impl Source {
             .fold(Directions::default(), |all, one| all.union(one.into()))
     }
 
-    /// Whether someone waits for a direction that is ready, and so would wait for ever.
+    /// Whether a direction is ready and has waiters, which no event would wake.
     #[cfg(debug_assertions)]
     pub(crate) fn has_lost_a_wake(&self) -> bool {
         Direction::EACH

@@ -1,4 +1,4 @@
-//! Who waits for a direction, and the list of those who share one.
+//! The waiters of a direction: their wakers, and the list of those that share one.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -48,7 +48,7 @@ pub(crate) struct Ticket(pub(crate) u64);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WakerRef<'a> {
     pub(crate) waker: &'a Waker,
-    /// Only who waits looks.
+    /// Called only where something waits.
     pub(crate) target_of: fn(&Waker) -> Option<WakeTarget>,
 }
 
@@ -84,7 +84,7 @@ pub(crate) enum StoredWaker {
 const _: () = assert!(size_of::<StoredWaker>() == size_of::<Waker>());
 
 impl StoredWaker {
-    /// Nobody's waker. It stands for none, which keeps the type as small as a waker.
+    /// No waker. (An `Option` would be larger than a waker.)
     pub(crate) const NONE: Self = Self::Target(WakeTarget::NONE);
 
     #[inline]
@@ -139,15 +139,15 @@ pub(super) struct WaitList {
 #[derive(Debug, Default)]
 struct Anonymous {
     wakers: Vec<StoredWaker>,
-    /// Who is there, once there are more than [`FEW`].
+    /// Their identities, once there are more than [`FEW`].
     known: HashSet<Identity, BuildHasherDefault<DefaultHasher>>,
-    /// When so many are there, those whose tasks are gone are looked for.
+    /// At this length the next sweep looks for wakers of tasks that are gone.
     sweep_at: usize,
 }
 
-/// So many wakers are compared one by one.
+/// Up to this length wakers are compared one by one.
 const FEW: usize = 16;
-/// Below this number nobody looks for tasks that are gone.
+/// Below this length there is no sweep for tasks that are gone.
 const FIRST_SWEEP: usize = 32;
 
 impl WaitList {
