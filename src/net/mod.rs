@@ -1,8 +1,8 @@
 //! Networking: TCP, and the addresses it takes.
 //!
-//! A socket is nonblocking and close-on-exec from birth. It can be made without a runtime and belongs
-//! to the runtime that first waits for it; sent to another thread, it moves to the runtime that waits
-//! for it there. Only waiting outside of any runtime panics.
+//! A socket is nonblocking and close-on-exec from the start. It can be made without a runtime. Any runtime may wait
+//! for it, on any thread, and several may at the same time: each registers it in its own epoll set at its first
+//! wait. Only waiting outside a runtime panics.
 //!
 //! # Cancel safety
 //!
