@@ -12,7 +12,7 @@ use crate::clock;
 
 /// A tick ends after this many polls that use up their budget, so that flooded connections do not delay the
 /// next turn of the reactor.
-const FULL_POLLS: i64 = 4;
+const FULL_POLLS: i64 = 2;
 
 /// How many polls pass at most between two readings of the clock.
 const STRETCH: u32 = 64;

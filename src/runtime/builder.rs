@@ -17,7 +17,7 @@ use crate::sys;
 /// |---|---|---|---|
 /// | [`event_interval`](Self::event_interval) | polls between looks at events and timers while tasks are due | 61 | 1 and up |
 /// | [`time_slice`](Self::time_slice) | time between looks at events and timers while tasks are due | 1 ms | any |
-/// | [`budget`](Self::budget) | units that a task may use in one poll; four times as many in a tick | 128 | 1 and up |
+/// | [`budget`](Self::budget) | units that a task may use in one poll; twice as many in a tick | 128 | 1 and up |
 /// | [`max_events`](Self::max_events) | events that one look takes | 1,024 | 1 to 1,048,576 |
 /// | [`timer_slack`](Self::timer_slack) | how much later timers may fire, to fire together | none | any |
 /// | [`thread_name`](Self::thread_name) | name of the building thread | unchanged | no NUL; 15 bytes are kept |
@@ -63,7 +63,7 @@ impl Builder {
     /// first; the main future and the wakes of other threads get their turns between ticks all the same.
     ///
     /// Fewer polls shorten the delay of sockets and timers, and cost more time (each look is a system call).
-    /// Polls that use up their [`budget`](Self::budget) end the tick after four, and time ends it after a
+    /// Polls that use up their [`budget`](Self::budget) end the tick after two, and time ends it after a
     /// [`time_slice`](Self::time_slice). Default 61.
     ///
     /// # Panics
