@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll};
 
 use crate::io::registration::{Registration, WithTicket};
-use crate::reactor::source::{After, Completion, Direction, Directions, Waiter};
+use crate::reactor::source::{After, Completion, Direction, Waiter};
 use crate::sys;
 use crate::sys::socket::MAX_SLICES;
 
@@ -22,84 +22,109 @@ pub(super) trait StreamSocket {
     fn registration(&self) -> &Registration;
 }
 
+/// The buffers of a read or a write, and the system call that fills or sends them.
+pub(super) trait Transfer {
+    const DIRECTION: Direction;
+
+    /// How many bytes one call moves at most.
+    fn room(&self) -> usize;
+
+    /// Makes the call and gives the number of bytes that it moved.
+    fn attempt(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize>;
+}
+
+impl Transfer for &mut [u8] {
+    const DIRECTION: Direction = Direction::Read;
+
+    #[inline]
+    fn room(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn attempt(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        sys::socket::recv(socket, self)
+    }
+}
+
+impl Transfer for &mut [IoSliceMut<'_>] {
+    const DIRECTION: Direction = Direction::Read;
+
+    fn room(&self) -> usize {
+        let taken = self.iter().take(MAX_SLICES);
+        taken.map(|buffer| buffer.len()).sum()
+    }
+
+    fn attempt(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        sys::socket::recv_vectored(socket, self)
+    }
+}
+
+impl Transfer for &[u8] {
+    const DIRECTION: Direction = Direction::Write;
+
+    #[inline]
+    fn room(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn attempt(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        sys::socket::send(socket, self)
+    }
+}
+
+impl Transfer for &[IoSlice<'_>] {
+    const DIRECTION: Direction = Direction::Write;
+
+    fn room(&self) -> usize {
+        let taken = self.iter().take(MAX_SLICES);
+        taken.map(|buffer| buffer.len()).sum()
+    }
+
+    fn attempt(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        sys::socket::send_vectored(socket, self)
+    }
+}
+
+/// Moves bytes as soon as the socket is ready.
 #[inline]
-pub(super) fn poll_read<S: StreamSocket>(
+pub(super) fn poll_transfer<S: StreamSocket, B: Transfer>(
     socket: &S,
     cx: &Context<'_>,
     waiter: Waiter<'_>,
-    buffer: &mut [u8],
+    mut buffers: B,
 ) -> Poll<io::Result<usize>> {
-    let receive = |fd: BorrowedFd<'_>| receive::<S>(fd, buffer);
+    let attempt = |fd: BorrowedFd<'_>| attempt::<S, B>(fd, &mut buffers);
     socket
         .registration()
-        .poll_io(cx, Direction::Read, waiter, receive)
+        .poll_io(cx, B::DIRECTION, waiter, attempt)
 }
 
-pub(super) fn poll_read_vectored<S: StreamSocket>(
+/// Moves bytes if the socket is ready now, and fails with `WouldBlock` otherwise.
+pub(super) fn try_transfer<S: StreamSocket, B: Transfer>(
     socket: &S,
-    cx: &Context<'_>,
-    waiter: Waiter<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-) -> Poll<io::Result<usize>> {
-    let receive = |fd: BorrowedFd<'_>| receive_vectored::<S>(fd, buffers);
-    socket
-        .registration()
-        .poll_io(cx, Direction::Read, waiter, receive)
-}
-
-#[inline]
-pub(super) fn poll_write<S: StreamSocket>(
-    socket: &S,
-    cx: &Context<'_>,
-    waiter: Waiter<'_>,
-    buffer: &[u8],
-) -> Poll<io::Result<usize>> {
-    let send = |fd: BorrowedFd<'_>| send(fd, buffer);
-    socket
-        .registration()
-        .poll_io(cx, Direction::Write, waiter, send)
-}
-
-pub(super) fn poll_write_vectored<S: StreamSocket>(
-    socket: &S,
-    cx: &Context<'_>,
-    waiter: Waiter<'_>,
-    buffers: &[IoSlice<'_>],
-) -> Poll<io::Result<usize>> {
-    let send = |fd: BorrowedFd<'_>| send_vectored(fd, buffers);
-    socket
-        .registration()
-        .poll_io(cx, Direction::Write, waiter, send)
-}
-
-pub(super) fn try_read<S: StreamSocket>(socket: &S, buffer: &mut [u8]) -> io::Result<usize> {
-    socket
-        .registration()
-        .try_io(Directions::READ, |fd| receive::<S>(fd, buffer))
-}
-
-pub(super) fn try_read_vectored<S: StreamSocket>(
-    socket: &S,
-    buffers: &mut [IoSliceMut<'_>],
+    mut buffers: B,
 ) -> io::Result<usize> {
     socket
         .registration()
-        .try_io(Directions::READ, |fd| receive_vectored::<S>(fd, buffers))
+        .try_io(B::DIRECTION.into(), |fd| attempt::<S, B>(fd, &mut buffers))
 }
 
-pub(super) fn try_write<S: StreamSocket>(socket: &S, buffer: &[u8]) -> io::Result<usize> {
-    socket
-        .registration()
-        .try_io(Directions::WRITE, |fd| send(fd, buffer))
-}
-
-pub(super) fn try_write_vectored<S: StreamSocket>(
-    socket: &S,
-    buffers: &[IoSlice<'_>],
-) -> io::Result<usize> {
-    socket
-        .registration()
-        .try_io(Directions::WRITE, |fd| send_vectored(fd, buffers))
+#[inline]
+fn attempt<S: StreamSocket, B: Transfer>(
+    fd: BorrowedFd<'_>,
+    buffers: &mut B,
+) -> io::Result<Completion<usize>> {
+    let moved = buffers.attempt(fd)?;
+    if S::SHORT_READ_DRAINS || B::DIRECTION == Direction::Write {
+        return Ok(Completion::of_stream(moved, buffers.room()));
+    }
+    Ok(Completion {
+        value: moved,
+        bytes: moved,
+        after: After::MayHaveMore,
+    })
 }
 
 /// Receives without taking. What is left in the socket says nothing about the next read.
@@ -122,48 +147,6 @@ pub(super) fn close_write<S: StreamSocket>(socket: &S) -> io::Result<()> {
     }
 }
 
-#[inline]
-fn receive<S: StreamSocket>(
-    fd: BorrowedFd<'_>,
-    buffer: &mut [u8],
-) -> io::Result<Completion<usize>> {
-    sys::socket::recv(fd, buffer).map(|moved| received::<S>(moved, buffer.len()))
-}
-
-fn receive_vectored<S: StreamSocket>(
-    fd: BorrowedFd<'_>,
-    buffers: &mut [IoSliceMut<'_>],
-) -> io::Result<Completion<usize>> {
-    let taken = buffers.iter().take(MAX_SLICES);
-    let room = taken.map(|buffer| buffer.len()).sum();
-    sys::socket::recv_vectored(fd, buffers).map(|moved| received::<S>(moved, room))
-}
-
-/// A read of `moved` bytes where there was room for `room`.
-#[inline]
-fn received<S: StreamSocket>(moved: usize, room: usize) -> Completion<usize> {
-    if S::SHORT_READ_DRAINS {
-        Completion::of_stream(moved, room)
-    } else {
-        Completion {
-            value: moved,
-            bytes: moved,
-            after: After::MayHaveMore,
-        }
-    }
-}
-
-#[inline]
-fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<Completion<usize>> {
-    sys::socket::send(fd, buffer).map(|moved| Completion::of_stream(moved, buffer.len()))
-}
-
-fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<Completion<usize>> {
-    let taken = buffers.iter().take(MAX_SLICES);
-    let room = taken.map(|buffer| buffer.len()).sum();
-    sys::socket::send_vectored(fd, buffers).map(|moved| Completion::of_stream(moved, room))
-}
-
 /// Implements reading for a type that leads to a [`StreamSocket`].
 macro_rules! impl_read {
     ([$($generics:tt)*] $type:ty, $waiter:expr, |$this:ident| $socket:expr) => {
@@ -180,7 +163,7 @@ macro_rules! impl_read {
                     buffer: &mut [u8],
                 ) -> Poll<Result<usize>> {
                     let $this = self.get_mut();
-                    $crate::net::stream_io::poll_read($socket, cx, $waiter, buffer)
+                    $crate::net::stream_io::poll_transfer($socket, cx, $waiter, buffer)
                 }
 
                 fn poll_read_vectored(
@@ -189,7 +172,7 @@ macro_rules! impl_read {
                     buffers: &mut [IoSliceMut<'_>],
                 ) -> Poll<Result<usize>> {
                     let $this = self.get_mut();
-                    $crate::net::stream_io::poll_read_vectored($socket, cx, $waiter, buffers)
+                    $crate::net::stream_io::poll_transfer($socket, cx, $waiter, buffers)
                 }
             }
         };
@@ -212,7 +195,7 @@ macro_rules! impl_write {
                     buffer: &[u8],
                 ) -> Poll<Result<usize>> {
                     let $this = self.get_mut();
-                    $crate::net::stream_io::poll_write($socket, cx, $waiter, buffer)
+                    $crate::net::stream_io::poll_transfer($socket, cx, $waiter, buffer)
                 }
 
                 fn poll_write_vectored(
@@ -221,7 +204,7 @@ macro_rules! impl_write {
                     buffers: &[IoSlice<'_>],
                 ) -> Poll<Result<usize>> {
                     let $this = self.get_mut();
-                    $crate::net::stream_io::poll_write_vectored($socket, cx, $waiter, buffers)
+                    $crate::net::stream_io::poll_transfer($socket, cx, $waiter, buffers)
                 }
 
                 /// Does nothing: there is no buffer outside the kernel.
@@ -291,13 +274,14 @@ mod tests {
             let cx = Context::from_waker(Waker::noop());
             let mut buffer = [0; 10];
             // Registration, so that readiness is known by events alone.
-            assert!(poll_read(&socket, &cx, Waiter::Exclusive, &mut buffer).is_pending());
+            assert!(poll_transfer(&socket, &cx, Waiter::Exclusive, &mut buffer[..]).is_pending());
             send_with_descriptor(&peer);
             peer.write_all(b"234567890").unwrap();
             poll_fn(|cx| socket.0.poll_ready(cx, Direction::Read, Waiter::Exclusive))
                 .await
                 .unwrap();
-            let mut read = || match poll_read(&socket, &cx, Waiter::Exclusive, &mut buffer) {
+            let mut read = || match poll_transfer(&socket, &cx, Waiter::Exclusive, &mut buffer[..])
+            {
                 Poll::Ready(result) => result.unwrap(),
                 Poll::Pending => panic!("bytes are there, and no event will come"),
             };

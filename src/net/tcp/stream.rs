@@ -295,7 +295,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing is; those of `recv(2)`.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        stream_io::try_read(self, buffer)
+        stream_io::try_transfer(self, buffer)
     }
 
     /// Reads what is there into several buffers, one after the other.
@@ -304,7 +304,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing is; those of `recvmsg(2)`.
     pub fn try_read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        stream_io::try_read_vectored(self, buffers)
+        stream_io::try_transfer(self, buffers)
     }
 
     /// Writes as much as fits.
@@ -313,7 +313,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `send(2)`.
     pub fn try_write(&self, buffer: &[u8]) -> io::Result<usize> {
-        stream_io::try_write(self, buffer)
+        stream_io::try_transfer(self, buffer)
     }
 
     /// Writes as much as fits from several buffers, one after the other.
@@ -322,7 +322,7 @@ impl TcpStream {
     ///
     /// `WouldBlock` when nothing does; `BrokenPipe` and others of `sendmsg(2)`.
     pub fn try_write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        stream_io::try_write_vectored(self, buffers)
+        stream_io::try_transfer(self, buffers)
     }
 
     /// Runs an operation of one's own on the socket, so that its `WouldBlock` is seen.
