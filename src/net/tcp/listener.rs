@@ -2,16 +2,16 @@
 //!
 //! Called by users; calls `io::registration` to wait and `sys::socket` to accept.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
 
+use super::options::impl_socket;
 use super::socket::TcpSocket;
 use super::stream::TcpStream;
 use crate::io::registration::{Registration, WithTicket};
@@ -52,7 +52,7 @@ const REST: Duration = Duration::from_millis(50);
 /// # }).unwrap();
 /// ```
 pub struct TcpListener {
-    registration: Registration,
+    pub(super) registration: Registration,
     /// The warning about exhaustion was given and no connection was accepted since.
     is_warned: AtomicBool,
 }
@@ -196,33 +196,6 @@ impl TcpListener {
         to_inet(&self.registration.socket().local_addr()?)
     }
 
-    /// The time to live of packets (`IP_TTL`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn ttl(&self) -> io::Result<u32> {
-        self.registration.socket().ttl_v4()
-    }
-
-    /// Sets the time to live of packets (`IP_TTL`), which accepted connections inherit.
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`: `InvalidInput` outside of 1 to 255.
-    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        self.registration.socket().set_ttl_v4(ttl)
-    }
-
-    /// Takes and clears the pending error (`SO_ERROR`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.registration.socket().take_error()
-    }
-
     /// Takes over a listener of the standard library and makes it nonblocking.
     ///
     /// # Errors
@@ -280,26 +253,7 @@ impl TryFrom<std::net::TcpListener> for TcpListener {
     }
 }
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registration.expose_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.registration.expose_fd().as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpListener")
-            .field("address", &self.local_addr().ok())
-            .field("fd", &self.registration)
-            .finish()
-    }
-}
+impl_socket!(TcpListener, "address": local_addr);
 
 /// The stream that [`TcpListener::incoming`] makes.
 #[derive(Debug)]

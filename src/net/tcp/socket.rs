@@ -2,15 +2,13 @@
 //!
 //! Called by users and by `TcpListener::bind` and `TcpStream::connect`; calls `socket2`.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::listener::TcpListener;
+use super::options::impl_socket;
 use super::stream::TcpStream;
 use crate::io::registration::Registration;
 use crate::net::addr::to_inet;
@@ -32,7 +30,7 @@ use crate::net::addr::to_inet;
 /// # }).unwrap();
 /// ```
 pub struct TcpSocket {
-    registration: Registration,
+    pub(super) registration: Registration,
 }
 
 impl TcpSocket {
@@ -139,82 +137,6 @@ impl TcpSocket {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         to_inet(&self.registration.socket().local_addr()?)
     }
-
-    /// Takes and clears the pending error (`SO_ERROR`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.registration.socket().take_error()
-    }
-
-    /// Restricts the socket to one network interface, or lifts that (`SO_BINDTODEVICE`).
-    ///
-    /// # Errors
-    ///
-    /// Those of `setsockopt(2)`: `ENODEV` for an unknown interface, `PermissionDenied`.
-    pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
-        self.registration.socket().bind_device(interface)
-    }
-
-    /// The interface that the socket is restricted to.
-    ///
-    /// # Errors
-    ///
-    /// Those of `getsockopt(2)`.
-    pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
-        self.registration.socket().device()
-    }
-}
-
-/// Defines pairs of an option's setter and getter.
-macro_rules! options {
-    ($($(#[$set_doc:meta])* $set:ident($type:ty) => $set_to:ident;
-       $(#[$get_doc:meta])* $get:ident => $get_from:ident;)*) => {
-        impl TcpSocket {$(
-            $(#[$set_doc])*
-            ///
-            /// # Errors
-            ///
-            /// Those of `setsockopt(2)`.
-            pub fn $set(&self, value: $type) -> io::Result<()> {
-                self.registration.socket().$set_to(value)
-            }
-
-            $(#[$get_doc])*
-            ///
-            /// # Errors
-            ///
-            /// Those of `getsockopt(2)`.
-            pub fn $get(&self) -> io::Result<$type> {
-                self.registration.socket().$get_from()
-            }
-        )*}
-    };
-}
-
-options! {
-    /// Sets whether an address may be bound while old connections of it linger (`SO_REUSEADDR`).
-    set_reuseaddr(bool) => set_reuse_address;
-    /// Whether an address may be bound while old connections of it linger (`SO_REUSEADDR`).
-    reuseaddr => reuse_address;
-    /// Sets whether several sockets may share the address, and its connections (`SO_REUSEPORT`).
-    set_reuseport(bool) => set_reuse_port;
-    /// Whether several sockets may share the address, and its connections (`SO_REUSEPORT`).
-    reuseport => reuse_port;
-    /// Sets whether small writes are sent at once (`TCP_NODELAY`).
-    set_nodelay(bool) => set_tcp_nodelay;
-    /// Whether small writes are sent at once (`TCP_NODELAY`).
-    nodelay => tcp_nodelay;
-    /// Sets whether idle connections are probed (`SO_KEEPALIVE`).
-    set_keepalive(bool) => set_keepalive;
-    /// Whether idle connections are probed (`SO_KEEPALIVE`).
-    keepalive => keepalive;
-    /// Sets how long closing waits for unsent bytes (`SO_LINGER`); see `TcpStream::set_linger`.
-    set_linger(Option<Duration>) => set_linger;
-    /// How long closing waits for unsent bytes (`SO_LINGER`).
-    linger => linger;
 }
 
 /// Defines pairs for the buffer sizes, which are `u32` here and `usize` in `socket2`.
@@ -253,23 +175,4 @@ fn is_in_progress(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR))
 }
 
-impl AsFd for TcpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.registration.expose_fd()
-    }
-}
-
-impl AsRawFd for TcpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.registration.expose_fd().as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpSocket")
-            .field("address", &self.local_addr().ok())
-            .field("fd", &self.registration)
-            .finish()
-    }
-}
+impl_socket!(TcpSocket, "address": local_addr);
