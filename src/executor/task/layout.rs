@@ -16,13 +16,9 @@ use crate::remote::RuntimeId;
 pub(super) enum Memory {
     /// From the executor's pool: a block of this class.
     Pooled(usize),
-    /// From the allocator, with a [`Prefix`] so many bytes into the allocation.
-    Plain(Layout, usize),
-}
-
-/// What stands before a task that is not in a pool.
-struct Prefix {
-    runtime: RuntimeId,
+    /// From the allocator, with the runtime's id before the task, which begins so many bytes into the
+    /// allocation as it is aligned to.
+    Plain(Layout),
 }
 
 /// Where a `T` lies behind the header.
@@ -37,33 +33,27 @@ pub(super) const fn memory<F, T>() -> Memory {
     if let Some(class) = class_of(layout.pad_to_align()) {
         return Memory::Pooled(class);
     }
-    match Layout::new::<Prefix>().align_to(align_of::<Header>()) {
-        Ok(prefix) => match prefix.pad_to_align().extend(layout) {
-            Ok((whole, task)) => Memory::Plain(whole, task),
-            Err(_) => panic!("the future is larger than memory"),
-        },
-        Err(_) => panic!("a header's alignment is valid"),
-    }
+    Memory::Plain(checked(layout.align() + layout.size(), layout.align()))
 }
 
 /// Makes room for a `T` behind the header, in place of the others.
 const fn with<T>(layout: Layout) -> Layout {
     let end = offset_of::<T>() + size_of::<T>();
-    let size = if end > layout.size() {
-        end
-    } else {
-        layout.size()
-    };
-    let is_stricter = align_of::<T>() > layout.align();
-    let align = if is_stricter {
-        align_of::<T>()
-    } else {
-        layout.align()
-    };
+    checked(
+        max(end, layout.size()),
+        max(align_of::<T>(), layout.align()),
+    )
+}
+
+const fn checked(size: usize, align: usize) -> Layout {
     match Layout::from_size_align(size, align) {
         Ok(layout) => layout,
         Err(_) => panic!("the future is larger than memory"),
     }
+}
+
+const fn max(one: usize, other: usize) -> usize {
+    if one > other { one } else { other }
 }
 
 /// Allocates a block; nothing is written yet.
@@ -71,27 +61,27 @@ const fn with<T>(layout: Layout) -> Layout {
 pub(super) fn allocate(pool: &Pool, memory: Memory) -> NonNull<Header> {
     match memory {
         Memory::Pooled(class) => pool.allocate(class).cast(),
-        Memory::Plain(layout, task) => allocate_plain(pool.runtime(), layout, task),
+        Memory::Plain(layout) => allocate_plain(pool.runtime(), layout),
     }
 }
 
 #[inline(never)]
-fn allocate_plain(runtime: RuntimeId, layout: Layout, task: usize) -> NonNull<Header> {
+fn allocate_plain(runtime: RuntimeId, layout: Layout) -> NonNull<Header> {
     // SAFETY: the size must not be zero: a task has a header.
     let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
         handle_alloc_error(layout);
     };
     // SAFETY: the offset must stay within the allocation: it is the task's.
-    let task = unsafe { start.byte_add(task) }.cast::<Header>();
-    // SAFETY: it must be valid for writing a prefix: there is room for one before the task.
-    unsafe { prefix_of(task).write(Prefix { runtime }) };
+    let task = unsafe { start.byte_add(layout.align()) }.cast::<Header>();
+    // SAFETY: it must be valid for writing an id: there is room for one before the task.
+    unsafe { id_before(task).write(runtime) };
     task
 }
 
-/// Where the prefix of a task stands that is not in a pool.
-fn prefix_of(task: NonNull<Header>) -> NonNull<Prefix> {
-    // SAFETY: the offset must stay within the allocation: the task stands behind a whole prefix.
-    unsafe { task.byte_sub(size_of::<usize>()) }.cast()
+/// Where the runtime's id stands for a task that is not in a pool.
+fn id_before(task: NonNull<Header>) -> NonNull<RuntimeId> {
+    // SAFETY: the offset must stay within the allocation: at least a header's alignment is before the task.
+    unsafe { task.byte_sub(align_of::<Header>()) }.cast()
 }
 
 /// The runtime whose task this is; it may be gone.
@@ -104,7 +94,7 @@ pub(super) unsafe fn runtime_of(task: NonNull<Header>, is_pooled: bool) -> Runti
         return pool::runtime_of(task.cast());
     }
     // SAFETY: the pointer must be valid for reads: `allocate_plain` wrote it.
-    unsafe { prefix_of(task).as_ref() }.runtime
+    unsafe { id_before(task).read() }
 }
 
 /// Gives a block back.
@@ -117,13 +107,13 @@ pub(super) unsafe fn free(task: NonNull<Header>, memory: Memory) {
     match memory {
         // SAFETY: the caller's.
         Memory::Pooled(_) => unsafe { pool::free(task.cast()) },
-        Memory::Plain(layout, offset) => {
+        Memory::Plain(layout) => {
             // SAFETY: the offset must stay within the allocation: it is the task's.
-            let start = unsafe { task.byte_sub(offset) };
+            let start = unsafe { task.byte_sub(layout.align()) };
             // SAFETY: it must have been allocated with this layout: the caller's.
             unsafe { dealloc(start.cast().as_ptr(), layout) };
         }
     }
 }
 
-const _: () = assert!(size_of::<Prefix>() <= size_of::<usize>());
+const _: () = assert!(size_of::<RuntimeId>() <= align_of::<Header>());
