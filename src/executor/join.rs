@@ -332,34 +332,33 @@ impl JoinError {
         self.id
     }
 
-    /// Calls `call` with the panic's message, if it is text.
-    fn with_message<R>(payload: &Mutex<Payload>, call: impl FnOnce(Option<&str>) -> R) -> R {
-        let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = payload.downcast_ref::<&'static str>().copied();
-        call(text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)))
+    /// The panic's message, if it is text.
+    fn message(&self) -> Option<String> {
+        let payload = self.panic.as_ref()?.lock();
+        let payload = payload.unwrap_or_else(PoisonError::into_inner);
+        match payload.downcast_ref::<&'static str>() {
+            Some(text) => Some((*text).to_owned()),
+            None => payload.downcast_ref::<String>().cloned(),
+        }
     }
 }
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.panic {
+        match self.message() {
+            Some(message) => write!(f, "task {} panicked with message {message:?}", self.id),
+            None if self.is_panic() => write!(f, "task {} panicked", self.id),
             None => write!(f, "task {} was cancelled", self.id),
-            Some(payload) => Self::with_message(payload, |message| match message {
-                Some(message) => write!(f, "task {} panicked with message {message:?}", self.id),
-                None => write!(f, "task {} panicked", self.id),
-            }),
         }
     }
 }
 
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.panic {
+        match self.message() {
+            Some(message) => write!(f, "JoinError::Panic({:?}, {message:?}, ...)", self.id),
+            None if self.is_panic() => write!(f, "JoinError::Panic({:?}, ...)", self.id),
             None => write!(f, "JoinError::Cancelled({:?})", self.id),
-            Some(payload) => Self::with_message(payload, |message| match message {
-                Some(message) => write!(f, "JoinError::Panic({:?}, {message:?}, ...)", self.id),
-                None => write!(f, "JoinError::Panic({:?}, ...)", self.id),
-            }),
         }
     }
 }
