@@ -105,15 +105,28 @@ impl<T: Copy> Slots<T> {
         );
         table.free = slot.next;
         slot.task = Some(task);
-        slot.word = generation | DUE;
-        slot.next = NONE;
+        slot.word = generation;
         table.occupied += 1;
         table.push(number, Class::Task);
     }
 
     /// Makes more slots, up to `limit` in all; false if there are as many.
     pub(crate) fn grow(&self, limit: u32) -> bool {
-        self.table().grow(limit)
+        let table = self.table();
+        if table.slots.is_empty() {
+            // Slot 0.
+            table.slots.push(Slot::free());
+        }
+        let first = table.slots.len();
+        if first == table.slots.capacity() {
+            table.slots.reserve_exact((first / 4).max(STEP));
+        }
+        let end = table.slots.capacity().min(first + STEP).min(limit as usize);
+        table.slots.resize_with(end.max(first), Slot::free);
+        for number in (first..end).rev() {
+            table.push_free(number_of(number));
+        }
+        end > first
     }
 
     /// One past the last slot.
@@ -140,10 +153,8 @@ impl<T: Copy> Slots<T> {
     #[inline]
     pub(crate) fn requeue(&self, number: u32) {
         let table = self.table();
-        let slot = &mut table.slots[number as usize];
+        let slot = &table.slots[number as usize];
         debug_assert!(slot.word & (DUE | FREE) == 0, "it is idle");
-        slot.word |= DUE;
-        slot.next = NONE;
         table.push(number, Class::Task);
     }
 
@@ -151,11 +162,9 @@ impl<T: Copy> Slots<T> {
     #[inline]
     pub(crate) fn wake(&self, number: u32, generation: u32, class: Class) {
         let table = self.table();
-        if let Some(slot) = table.slots.get_mut(number as usize)
+        if let Some(slot) = table.slots.get(number as usize)
             && slot.word == generation
         {
-            slot.word |= DUE;
-            slot.next = NONE;
             table.push(number, class);
         }
     }
@@ -163,11 +172,9 @@ impl<T: Copy> Slots<T> {
     /// Makes whatever task is in a slot due, if it is idle.
     pub(crate) fn wake_any(&self, number: u32, class: Class) {
         let table = self.table();
-        if let Some(slot) = table.slots.get_mut(number as usize)
+        if let Some(slot) = table.slots.get(number as usize)
             && slot.word & (DUE | FREE) == 0
         {
-            slot.word |= DUE;
-            slot.next = NONE;
             table.push(number, class);
         }
     }
@@ -201,12 +208,30 @@ impl<T: Copy> Slots<T> {
 
     /// Whether the table is much larger than what it holds.
     pub(crate) fn has_excess(&self) -> bool {
-        self.table().has_excess()
+        let table = self.table();
+        table.slots.len() > SMALL && table.slots.len() / 4 > table.occupied as usize
     }
 
     /// Makes the table smaller if no task has one of its high slots; looks at no more than [`LOW`] others.
     pub(crate) fn trim(&self) {
-        self.table().trim();
+        let table = self.table();
+        let mut occupied = 0;
+        let mut end = 0;
+        while occupied < table.occupied || end < SMALL.max(4 * occupied as usize) {
+            if end == LOW.min(table.slots.len()) {
+                return;
+            }
+            occupied += u32::from(table.slots[end].word & FREE == 0);
+            end += 1;
+        }
+        table.slots.truncate(end);
+        table.slots.shrink_to_fit();
+        table.free = NONE;
+        for number in (1..end).rev() {
+            if table.slots[number].word & FREE != 0 {
+                table.push_free(number_of(number));
+            }
+        }
     }
 
     /// Whether a slot from `first` to `first + count` is due though no queue has any, which only a bug does.
@@ -239,23 +264,6 @@ impl<T: Copy> Table<T> {
         self.tasks.head == NONE && self.events.head == NONE
     }
 
-    fn grow(&mut self, limit: u32) -> bool {
-        if self.slots.is_empty() {
-            // Slot 0.
-            self.slots.push(Slot::free());
-        }
-        let first = self.slots.len();
-        if first == self.slots.capacity() {
-            self.slots.reserve_exact((first / 4).max(STEP));
-        }
-        let end = self.slots.capacity().min(first + STEP).min(limit as usize);
-        self.slots.resize_with(end.max(first), Slot::free);
-        for number in (first..end).rev() {
-            self.push_free(number_of(number));
-        }
-        end > first
-    }
-
     #[inline(always)]
     fn pop(slots: &mut [Slot<T>], queue: &mut Queue) -> Option<(u32, u32, T)> {
         let number = queue.head;
@@ -269,9 +277,12 @@ impl<T: Copy> Table<T> {
         Some((number, slot.word, task))
     }
 
-    /// Puts a slot, which is the end of a list, at the end of a queue.
+    /// Makes a slot due, at the end of a queue.
     #[inline(always)]
     fn push(&mut self, number: u32, class: Class) {
+        let slot = &mut self.slots[number as usize];
+        slot.word |= DUE;
+        slot.next = NONE;
         let queue = match class {
             Class::Event => &mut self.events,
             Class::Task => &mut self.tasks,
@@ -290,30 +301,6 @@ impl<T: Copy> Table<T> {
         slot.word = FREE;
         slot.next = self.free;
         self.free = number;
-    }
-
-    fn has_excess(&self) -> bool {
-        self.slots.len() > SMALL && self.slots.len() / 4 > self.occupied as usize
-    }
-
-    fn trim(&mut self) {
-        let mut occupied = 0;
-        let mut end = 0;
-        while occupied < self.occupied || end < SMALL.max(4 * occupied as usize) {
-            if end == LOW.min(self.slots.len()) {
-                return;
-            }
-            occupied += u32::from(self.slots[end].word & FREE == 0);
-            end += 1;
-        }
-        self.slots.truncate(end);
-        self.slots.shrink_to_fit();
-        self.free = NONE;
-        for number in (1..end).rev() {
-            if self.slots[number].word & FREE != 0 {
-                self.push_free(number_of(number));
-            }
-        }
     }
 }
 
