@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV
 
 use socket2::SockAddr;
 
-use self::sealed::Lookup;
+use self::sealed::{Lookup, Sealed};
 
 /// What names one or more socket addresses: an address, an address and a port, or a name and a port.
 ///
@@ -27,7 +27,7 @@ use self::sealed::Lookup;
 /// # Ok::<(), std::io::Error>(())
 /// # }).unwrap();
 /// ```
-pub trait ToSocketAddrs: sealed::Sealed {}
+pub trait ToSocketAddrs: Sealed {}
 
 pub(super) mod sealed {
     use std::io;
@@ -45,74 +45,57 @@ pub(super) mod sealed {
     }
 }
 
-impl ToSocketAddrs for SocketAddr {}
-impl sealed::Sealed for SocketAddr {
-    fn lookup(&self) -> io::Result<Lookup> {
-        Ok(Lookup::Known(vec![*self]))
-    }
-}
-
-impl ToSocketAddrs for [SocketAddr] {}
-impl sealed::Sealed for [SocketAddr] {
-    fn lookup(&self) -> io::Result<Lookup> {
-        Ok(Lookup::Known(self.to_vec()))
-    }
-}
-
-impl ToSocketAddrs for str {}
-impl sealed::Sealed for str {
-    fn lookup(&self) -> io::Result<Lookup> {
-        if let Ok(address) = self.parse() {
-            return Ok(Lookup::Known(vec![address]));
-        }
-        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
-        let (host, port) = self
-            .rsplit_once(':')
-            .ok_or_else(|| invalid("a socket address is written `host:port`"))?;
-        let port = port
-            .parse()
-            .map_err(|_| invalid("the port of a socket address is a number up to 65535"))?;
-        (host, port).lookup()
-    }
-}
-
-impl ToSocketAddrs for (&str, u16) {}
-impl sealed::Sealed for (&str, u16) {
-    fn lookup(&self) -> io::Result<Lookup> {
-        let (host, port) = *self;
-        Ok(match host.parse::<IpAddr>() {
-            Ok(ip) => Lookup::Known(vec![(ip, port).into()]),
-            Err(_) => Lookup::Name(host.to_owned(), port),
-        })
-    }
-}
-
-/// Makes a type name addresses as the value of an expression does.
-macro_rules! like {
-    ($($type:ty: |$this:ident| $as:expr;)*) => {$(
+/// Makes types name addresses.
+macro_rules! impl_lookup {
+    ($($type:ty: |$this:ident| $lookup:expr;)*) => {$(
         impl ToSocketAddrs for $type {}
-        impl sealed::Sealed for $type {
+        impl Sealed for $type {
             fn lookup(&self) -> io::Result<Lookup> {
                 let $this = self;
-                sealed::Sealed::lookup(&$as)
+                $lookup
             }
         }
     )*};
 }
 
-like! {
-    SocketAddrV4: |this| SocketAddr::from(*this);
-    SocketAddrV6: |this| SocketAddr::from(*this);
-    (IpAddr, u16): |this| SocketAddr::from(*this);
-    (Ipv4Addr, u16): |this| SocketAddr::from(*this);
-    (Ipv6Addr, u16): |this| SocketAddr::from(*this);
-    (String, u16): |this| (this.0.as_str(), this.1);
-    String: |this| **this;
-    Vec<SocketAddr>: |this| **this;
+impl_lookup! {
+    SocketAddr: |this| Ok(Lookup::Known(vec![*this]));
+    [SocketAddr]: |this| Ok(Lookup::Known(this.to_vec()));
+    Vec<SocketAddr>: |this| this.as_slice().lookup();
+    SocketAddrV4: |this| SocketAddr::from(*this).lookup();
+    SocketAddrV6: |this| SocketAddr::from(*this).lookup();
+    (IpAddr, u16): |this| SocketAddr::from(*this).lookup();
+    (Ipv4Addr, u16): |this| SocketAddr::from(*this).lookup();
+    (Ipv6Addr, u16): |this| SocketAddr::from(*this).lookup();
+    (&str, u16): |this| Ok(lookup_host_and_port(this.0, this.1));
+    (String, u16): |this| Ok(lookup_host_and_port(&this.0, this.1));
+    str: |this| lookup_text(this);
+    String: |this| lookup_text(this);
+}
+
+fn lookup_host_and_port(host: &str, port: u16) -> Lookup {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => Lookup::Known(vec![(ip, port).into()]),
+        Err(_) => Lookup::Name(host.to_owned(), port),
+    }
+}
+
+fn lookup_text(text: &str) -> io::Result<Lookup> {
+    if let Ok(address) = text.parse() {
+        return Ok(Lookup::Known(vec![address]));
+    }
+    let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+    let (host, port) = text
+        .rsplit_once(':')
+        .ok_or_else(|| invalid("a socket address is written `host:port`"))?;
+    let port = port
+        .parse()
+        .map_err(|_| invalid("the port of a socket address is a number up to 65535"))?;
+    Ok(lookup_host_and_port(host, port))
 }
 
 impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {}
-impl<T: ToSocketAddrs + ?Sized> sealed::Sealed for &T {
+impl<T: ToSocketAddrs + ?Sized> Sealed for &T {
     fn lookup(&self) -> io::Result<Lookup> {
         (**self).lookup()
     }

@@ -25,34 +25,23 @@ pub struct WriteHalf<'a> {
     pub(super) stream: &'a TcpStream,
 }
 
-impl<'a> ReadHalf<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self { stream }
-    }
-}
-
-impl<'a> WriteHalf<'a> {
-    pub(super) fn new(stream: &'a TcpStream) -> Self {
-        Self { stream }
-    }
-}
-
 impl_read!(['a] ReadHalf<'a>, Waiter::Exclusive, |this| this.stream);
 impl_write!(['a] WriteHalf<'a>, Waiter::Exclusive, |this| this.stream);
 impl_read!([] OwnedReadHalf, Waiter::Exclusive, |this| &*this.stream);
 impl_write!([] OwnedWriteHalf, Waiter::Exclusive, |this| &*this.stream);
 
-impl AsRef<TcpStream> for ReadHalf<'_> {
-    fn as_ref(&self) -> &TcpStream {
-        self.stream
-    }
+/// Makes halves lead to their stream.
+macro_rules! impl_as_ref {
+    ($($half:ty),*) => {$(
+        impl AsRef<TcpStream> for $half {
+            fn as_ref(&self) -> &TcpStream {
+                &self.stream
+            }
+        }
+    )*};
 }
 
-impl AsRef<TcpStream> for WriteHalf<'_> {
-    fn as_ref(&self) -> &TcpStream {
-        self.stream
-    }
-}
+impl_as_ref!(ReadHalf<'_>, WriteHalf<'_>, OwnedReadHalf, OwnedWriteHalf);
 
 /// The reading half that [`TcpStream::into_split`] makes; `as_ref` leads to the stream.
 #[derive(Debug)]
@@ -125,18 +114,6 @@ impl Drop for OwnedWriteHalf {
             // A connection that failed has nothing to shut down, and a destructor nobody to tell.
             let _ = stream_io::close_write(&*self.stream);
         }
-    }
-}
-
-impl AsRef<TcpStream> for OwnedReadHalf {
-    fn as_ref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl AsRef<TcpStream> for OwnedWriteHalf {
-    fn as_ref(&self) -> &TcpStream {
-        &self.stream
     }
 }
 

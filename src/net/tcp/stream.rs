@@ -153,7 +153,7 @@ impl TcpStream {
 
     /// Splits the stream into halves that borrow it, at no cost.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        (ReadHalf::new(self), WriteHalf::new(self))
+        (ReadHalf { stream: self }, WriteHalf { stream: self })
     }
 
     /// Splits the stream into halves that can go to different tasks.
