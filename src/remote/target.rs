@@ -58,7 +58,7 @@ impl WakeTarget {
 
     #[inline]
     pub(crate) fn runtime_index(self) -> u16 {
-        low_u16(self.0 >> RUNTIME_SHIFT)
+        u16::try_from(low_bits(self.0 >> RUNTIME_SHIFT, 16)).expect("it has 16 bits")
     }
 
     #[inline]
@@ -111,17 +111,10 @@ impl Generation {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the rest is masked away")]
-const fn low_bits(word: usize, bits: u32) -> u32 {
-    (word & ((1 << bits) - 1)) as u32
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a registry index has 12 bits"
-)]
-const fn low_u16(word: usize) -> u16 {
-    word as u16
+/// The lowest bits of a word.
+#[inline]
+fn low_bits(word: usize, bits: u32) -> u32 {
+    u32::try_from(word & ((1 << bits) - 1)).expect("the rest is masked away")
 }
 
 #[cfg(test)]
