@@ -78,16 +78,13 @@ pub(crate) const fn is_mutant(_: &str) -> bool {
 pub(crate) use self::mutants::is_mutant;
 
 /// Declares a static that all threads share.
-#[cfg(not(runtime_loom))]
 macro_rules! shared {
     ($(#[$attribute:meta])* static $name:ident: $type:ty = $value:expr;) => {
+        #[cfg(not(runtime_loom))]
         $(#[$attribute])*
         static $name: $type = $value;
-    };
-}
-#[cfg(runtime_loom)]
-macro_rules! shared {
-    ($(#[$attribute:meta])* static $name:ident: $type:ty = $value:expr;) => {
+
+        #[cfg(runtime_loom)]
         loom::lazy_static! {
             $(#[$attribute])*
             static ref $name: $type = $value;
@@ -97,32 +94,29 @@ macro_rules! shared {
 pub(crate) use shared;
 
 /// An array of things that are made alike, for a static.
-#[cfg(not(runtime_loom))]
 macro_rules! array {
-    ($value:expr; $length:expr) => {
-        [const { $value }; $length]
-    };
-}
-#[cfg(runtime_loom)]
-macro_rules! array {
-    ($value:expr; $length:expr) => {
-        std::array::from_fn::<_, { $length }, _>(|_| $value)
-    };
+    ($value:expr; $length:expr) => {{
+        #[cfg(not(runtime_loom))]
+        {
+            [const { $value }; $length]
+        }
+        #[cfg(runtime_loom)]
+        {
+            std::array::from_fn::<_, { $length }, _>(|_| $value)
+        }
+    }};
 }
 pub(crate) use array;
 
 /// Declares statics of which each thread has its own.
-#[cfg(not(runtime_loom))]
 macro_rules! per_thread {
     ($($(#[$attribute:meta])* static $name:ident: $type:ty = $value:expr;)*) => {
+        #[cfg(not(runtime_loom))]
         std::thread_local! {
             $($(#[$attribute])* static $name: $type = const { $value };)*
         }
-    };
-}
-#[cfg(runtime_loom)]
-macro_rules! per_thread {
-    ($($(#[$attribute:meta])* static $name:ident: $type:ty = $value:expr;)*) => {
+
+        #[cfg(runtime_loom)]
         loom::thread_local! {
             $($(#[$attribute])* static $name: $type = $value;)*
         }
