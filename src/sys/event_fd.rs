@@ -1,17 +1,18 @@
 //! An eventfd, by which other threads end a wait in epoll (`eventfd(2)`).
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 
 use super::fork::Process;
-use super::{check, check_len, uninterrupted};
+use super::{check, uninterrupted};
 
 /// A counter in the kernel that is only ever written.
 ///
 /// Registered edge-triggered, each write is an edge, so nobody needs to read it.
 #[derive(Debug)]
 pub(crate) struct EventFd {
-    fd: OwnedFd,
+    file: File,
     maker: Process,
 }
 
@@ -21,7 +22,7 @@ impl EventFd {
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         Ok(Self {
             // SAFETY: the kernel just made `fd`, and nobody else knows it.
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+            file: unsafe { File::from_raw_fd(fd) },
             maker: Process::current(),
         })
     }
@@ -36,17 +37,7 @@ impl EventFd {
         }
         #[cfg(runtime_loom)]
         let _event = super::modelled::event();
-        let one: u64 = 1;
-        let written = uninterrupted(|| {
-            // SAFETY: the pointer must be valid for reading 8 bytes: it is the local above.
-            check_len(unsafe {
-                libc::write(
-                    self.fd.as_raw_fd(),
-                    (&raw const one).cast(),
-                    size_of::<u64>(),
-                )
-            })
-        });
+        let written = uninterrupted(|| (&self.file).write(&1_u64.to_ne_bytes()));
         match written {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
             _ => Ok(()),
@@ -56,6 +47,6 @@ impl EventFd {
 
 impl AsFd for EventFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
