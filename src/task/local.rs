@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::error;
 use std::fmt;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread;
@@ -98,7 +99,7 @@ impl<T: 'static> LocalKey<T> {
     pub fn sync_scope<R>(&'static self, value: T, call: impl FnOnce() -> R) -> R {
         match self.swapped(&mut Some(value), call) {
             Ok(result) => result,
-            Err(error) => error.panic(),
+            Err(reason) => panic!("{reason}"),
         }
     }
 
@@ -154,12 +155,12 @@ impl<T: 'static> LocalKey<T> {
         self.try_with(T::clone)
     }
 
-    /// Runs `call` with the thread's value and `slot` exchanged.
+    /// Runs `call` with the thread's value and `slot` exchanged; or says why the scope cannot be entered.
     fn swapped<R>(
         &'static self,
         slot: &mut Option<T>,
         call: impl FnOnce() -> R,
-    ) -> Result<R, ScopeError> {
+    ) -> Result<R, &'static str> {
         struct Restore<'a, T: 'static> {
             key: &'static LocalKey<T>,
             slot: &'a mut Option<T>,
@@ -175,39 +176,21 @@ impl<T: 'static> LocalKey<T> {
         Ok(call())
     }
 
-    fn exchange(&'static self, slot: &mut Option<T>) -> Result<(), ScopeError> {
-        let exchanged = self.value.try_with(|value| match value.try_borrow_mut() {
-            Ok(mut value) => {
-                std::mem::swap(&mut *value, slot);
-                Ok(())
-            }
-            Err(_) => Err(ScopeError::Borrowed),
+    fn exchange(&'static self, slot: &mut Option<T>) -> Result<(), &'static str> {
+        let exchanged = self.value.try_with(|value| {
+            let mut value = value
+                .try_borrow_mut()
+                .map_err(|_| "a task-local scope was entered inside of `with` on the same key")?;
+            mem::swap(&mut *value, slot);
+            Ok(())
         });
-        exchanged.unwrap_or(Err(ScopeError::ThreadEnding))
+        exchanged.unwrap_or(Err("a task-local scope was entered while the thread ends"))
     }
 }
 
 impl<T: 'static> fmt::Debug for LocalKey<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalKey").finish_non_exhaustive()
-    }
-}
-
-/// Why a scope cannot be entered.
-enum ScopeError {
-    Borrowed,
-    ThreadEnding,
-}
-
-impl ScopeError {
-    #[track_caller]
-    fn panic(self) -> ! {
-        match self {
-            Self::Borrowed => {
-                panic!("a task-local scope was entered inside of `with` on the same key")
-            }
-            Self::ThreadEnding => panic!("a task-local scope was entered while the thread ends"),
-        }
     }
 }
 
@@ -271,7 +254,7 @@ impl<T: 'static, F: Future> Future for TaskLocalFuture<T, F> {
         });
         match polled {
             Ok(polled) => polled,
-            Err(error) => error.panic(),
+            Err(reason) => panic!("{reason}"),
         }
     }
 }
