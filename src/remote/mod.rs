@@ -25,7 +25,7 @@ mod wake_set;
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 pub(crate) use self::id::RuntimeId;
 use self::inbox::Inbox;
@@ -74,7 +74,7 @@ pub(crate) fn unwatch(id: RuntimeId, fd: BorrowedFd<'_>) {
         && remote.has(id)
     {
         // It may not be watched at all: then there is nothing to stop.
-        let _ = kernel.epoll.delete(fd);
+        kernel.epoll.delete_if_there(fd.as_raw_fd());
     }
 }
 

@@ -149,19 +149,8 @@ impl Epoll {
 
     /// Stops watching `fd`; false if nothing has changed. As for [`Epoll::modify_if_there`].
     pub(crate) fn delete_if_there(&self, fd: RawFd) -> bool {
-        let nothing = (Flags::NONE, RawToken(0));
-        self.control(libc::EPOLL_CTL_DEL, fd, nothing.0, nothing.1)
+        self.control(libc::EPOLL_CTL_DEL, fd, Flags::NONE, RawToken(0))
             .is_ok()
-    }
-
-    /// Stops watching `fd`.
-    pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        self.control(
-            libc::EPOLL_CTL_DEL,
-            fd.as_raw_fd(),
-            Flags::NONE,
-            RawToken(0),
-        )
     }
 
     fn control(
