@@ -25,6 +25,7 @@ use std::alloc::{Layout, handle_alloc_error};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 use crate::remote::RuntimeId;
 use crate::sys::pages::{self, CHUNK};
@@ -45,11 +46,7 @@ const KEPT: u32 = 16;
 const PAGE: u32 = 4096;
 
 /// The memory of one executor's tasks.
-pub(crate) struct Pool(SharedPtr);
-
-/// Leads to a pool's shared part, which lives (invariant 1).
-#[derive(Clone, Copy)]
-struct SharedPtr(NonNull<Shared>);
+pub(crate) struct Pool(Rc<Shared>);
 
 /// Leads to a chunk, which lives (invariant 1), with the right to all of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,10 +57,8 @@ struct Shared {
     runtime: RuntimeId,
     classes: [Class; CLASSES],
     empty: Cell<Link>,
-    kept: Cell<u32>,
-    /// How many chunks there are, and one more while the pool is there.
-    owners: Cell<u32>,
-    is_closed: Cell<bool>,
+    /// How many more empty chunks are kept; none once the pool is gone.
+    room: Cell<u32>,
 }
 
 /// The chunks of one block size.
@@ -81,9 +76,8 @@ struct Chunk {
     used: Cell<u32>,
     /// Where the blocks begin that were never on the free list.
     fresh: Cell<u32>,
-    size: Cell<u32>,
-    class: Cell<u32>,
-    shared: SharedPtr,
+    class: Cell<usize>,
+    shared: Rc<Shared>,
     next: Cell<Link>,
     previous: Cell<Link>,
 }
@@ -125,16 +119,6 @@ const fn size_of_class(class: usize) -> usize {
     ((step + 9) * (FINE / 8)) << doubling
 }
 
-impl Deref for SharedPtr {
-    type Target = Shared;
-
-    #[inline]
-    fn deref(&self) -> &Shared {
-        // SAFETY: the pointer must be valid for reads: invariant 1.
-        unsafe { self.0.as_ref() }
-    }
-}
-
 impl Deref for ChunkPtr {
     type Target = Chunk;
 
@@ -156,11 +140,9 @@ impl Pool {
                 }
             }; CLASSES],
             empty: Cell::new(None),
-            kept: Cell::new(0),
-            owners: Cell::new(1),
-            is_closed: Cell::new(false),
+            room: Cell::new(KEPT),
         };
-        Self(SharedPtr(NonNull::from(Box::leak(Box::new(shared)))))
+        Self(Rc::new(shared))
     }
 
     /// The runtime whose tasks these are.
@@ -176,7 +158,7 @@ impl Pool {
 
     /// Whether memory is kept that is not in use.
     pub(crate) fn has_excess(&self) -> bool {
-        self.0.kept.get() > 0
+        self.0.empty.get().is_some()
     }
 
     /// Gives all empty chunks back.
@@ -186,9 +168,18 @@ impl Pool {
 }
 
 impl Drop for Pool {
+    /// Leaves every chunk to its last block.
     fn drop(&mut self) {
-        self.0.close();
-        self.0.disown();
+        self.0.unmap_empty();
+        self.0.room.set(0);
+        for class in &self.0.classes {
+            if let Some(chunk) = class.current.take() {
+                chunk.used.set(chunk.used.get() - 1);
+                if chunk.used.get() == 0 {
+                    chunk.unmap();
+                }
+            }
+        }
     }
 }
 
@@ -229,9 +220,9 @@ fn chunk_of(block: NonNull<u8>) -> ChunkPtr {
     ChunkPtr(unsafe { block.byte_sub(offset) }.cast())
 }
 
-impl SharedPtr {
+impl Shared {
     #[inline]
-    fn allocate(self, class: usize) -> NonNull<u8> {
+    fn allocate(self: &Rc<Self>, class: usize) -> NonNull<u8> {
         if let Some(chunk) = self.classes[class].current.get()
             && let Some(block) = chunk.take()
         {
@@ -243,7 +234,7 @@ impl SharedPtr {
     /// Allocates when the current chunk's free list is empty.
     #[cold]
     #[inline(never)]
-    fn allocate_slowly(self, class: usize) -> NonNull<u8> {
+    fn allocate_slowly(self: &Rc<Self>, class: usize) -> NonNull<u8> {
         let current = &self.classes[class].current;
         loop {
             if let Some(chunk) = current.get() {
@@ -255,31 +246,32 @@ impl SharedPtr {
                 }
                 chunk.used.set(chunk.used.get() - 1);
             }
-            let next = self.take_partial(class).or_else(|| self.take_empty(class));
-            let chunk = next.unwrap_or_else(|| self.map(class));
+            let chunk = self.take_partial(class).unwrap_or_else(|| {
+                let empty = self.take_empty();
+                empty.map_or_else(|| self.map(class), |chunk| chunk.assign(class))
+            });
             chunk.used.set(chunk.used.get() + 1);
             current.set(Some(chunk));
         }
     }
 
     /// Takes a chunk off the list of those with free blocks.
-    fn take_partial(self, class: usize) -> Link {
+    fn take_partial(&self, class: usize) -> Link {
         let chunk = self.classes[class].partial.get()?;
         chunk.unlink();
         Some(chunk)
     }
 
-    /// Takes an empty chunk for blocks of a class.
-    fn take_empty(self, class: usize) -> Link {
+    /// Takes an empty chunk.
+    fn take_empty(&self) -> Link {
         let chunk = self.empty.get()?;
         self.empty.set(chunk.next.take());
-        self.kept.set(self.kept.get() - 1);
-        chunk.assign(class);
+        self.room.set(self.room.get() + 1);
         Some(chunk)
     }
 
     /// Maps a new chunk for blocks of a class.
-    fn map(self, class: usize) -> ChunkPtr {
+    fn map(self: &Rc<Self>, class: usize) -> ChunkPtr {
         let Some(memory) = pages::map_chunk() else {
             handle_alloc_error(Layout::new::<[u8; CHUNK]>());
         };
@@ -288,48 +280,19 @@ impl SharedPtr {
             free: Cell::new(None),
             used: Cell::new(0),
             fresh: Cell::new(FIRST),
-            size: Cell::new(0),
-            class: Cell::new(0),
-            shared: self,
+            class: Cell::new(class),
+            shared: Rc::clone(self),
             next: Cell::new(None),
             previous: Cell::new(None),
         };
         // SAFETY: it must be valid for writing a header: it is a new chunk.
         unsafe { chunk.write(header) };
-        self.owners.set(self.owners.get() + 1);
-        let chunk = ChunkPtr(chunk);
-        chunk.assign(class);
-        chunk
+        ChunkPtr(chunk)
     }
 
-    fn unmap_empty(self) {
-        while let Some(chunk) = self.empty.get() {
-            self.empty.set(chunk.next.take());
-            self.kept.set(self.kept.get() - 1);
+    fn unmap_empty(&self) {
+        while let Some(chunk) = self.take_empty() {
             chunk.unmap();
-        }
-    }
-
-    /// Leaves every chunk to its last block.
-    fn close(self) {
-        self.is_closed.set(true);
-        self.unmap_empty();
-        for class in &self.classes {
-            if let Some(chunk) = class.current.take() {
-                chunk.used.set(chunk.used.get() - 1);
-                if chunk.used.get() == 0 {
-                    chunk.unmap();
-                }
-            }
-        }
-    }
-
-    /// Drops one owner, and the shared part with its last one.
-    fn disown(self) {
-        self.owners.set(self.owners.get() - 1);
-        if self.owners.get() == 0 {
-            // SAFETY: it must come from a box and not be used again: `Pool::new`'s, and this was the last owner.
-            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
         }
     }
 }
@@ -350,17 +313,16 @@ impl ChunkPtr {
         if self.list().partial.get() == Some(self) || self.previous.get().is_some() {
             self.unlink();
         }
-        let shared = self.shared;
-        if shared.is_closed.get() || shared.kept.get() == KEPT {
+        let Some(room) = self.shared.room.get().checked_sub(1) else {
             return self.unmap();
-        }
-        self.next.set(shared.empty.replace(Some(self)));
-        shared.kept.set(shared.kept.get() + 1);
+        };
+        self.shared.room.set(room);
+        self.next.set(self.shared.empty.replace(Some(self)));
     }
 
     /// The lists of the chunk's class.
     fn list(&self) -> &Class {
-        &self.shared.classes[self.class.get() as usize]
+        &self.shared.classes[self.class.get()]
     }
 
     /// Puts the chunk on its class's partial list.
@@ -386,27 +348,27 @@ impl ChunkPtr {
 
     /// Unmaps a chunk that no list holds and of which no block is out.
     fn unmap(self) {
-        let shared = self.shared;
+        // SAFETY: it must be valid for reads, and not be used again: the chunk is alive, and goes here.
+        let chunk = unsafe { self.0.read() };
         // SAFETY: it must be a chunk, and not be used again: nobody has a pointer to it any more.
         unsafe { pages::unmap_chunk(self.0.cast()) };
-        shared.disown();
+        drop(chunk);
     }
 
     /// Makes an empty chunk one of `class`; its blocks stay as they are if it was one before.
-    fn assign(self, class: usize) {
-        let size = u32::try_from(size_of_class(class)).expect("blocks are smaller than chunks");
-        if self.size.replace(size) != size {
-            self.class
-                .set(u32::try_from(class).expect("there are few classes"));
+    fn assign(self, class: usize) -> Self {
+        if self.class.replace(class) != class {
             self.free.set(None);
             self.fresh.set(FIRST);
         }
+        self
     }
 
     /// Puts a page of blocks that were never handed out on the empty free list, lowest first.
     fn extend(self) {
-        let (size, fresh) = (self.size.get(), self.fresh.get());
-        let room = u32::try_from(CHUNK).expect("it is small") - fresh;
+        let fresh = self.fresh.get();
+        let small = |bytes: usize| u32::try_from(bytes).expect("it is at most a chunk's size");
+        let (size, room) = (small(size_of_class(self.class.get())), small(CHUNK) - fresh);
         let count = (PAGE / size).max(1).min(room / size);
         let mut next = None;
         for index in (0..count).rev() {
