@@ -3,9 +3,10 @@
 //! Called by users through `task`; calls `task` for the result and `waker` to make the task due.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -170,14 +171,15 @@ per_thread! {
     /// The results that are being dropped on this thread.
     static DROPS: Drops = Drops {
         depth: Cell::new(0),
-        deferred: Cell::new(None),
+        deferred: ManuallyDrop::new(RefCell::new(Vec::new())),
     };
 }
 
 struct Drops {
     depth: Cell<u32>,
-    /// Results that came up beyond the depth: a list of counted references.
-    deferred: Cell<Option<TaskPtr>>,
+    /// Results that came up beyond the depth. It is empty when the thread ends, and need not be dropped with
+    /// the thread's locals, some of which may hold handles.
+    deferred: ManuallyDrop<RefCell<Vec<TaskRef>>>,
 }
 
 /// Drops a result that nobody takes, in its runtime; in a loop where recursion would go too deep, as with a
@@ -187,18 +189,17 @@ fn drop_unwanted(task: TaskRef) {
     DROPS.with(|drops| {
         let depth = drops.depth.get();
         if depth == NESTED {
-            let next = drops.deferred.take();
-            drops.deferred.set(Some(task.into_list(next)));
+            drops.deferred.borrow_mut().push(task);
             return;
         }
         drops.depth.set(depth + 1);
         drop_one(&task);
         if depth + 1 == NESTED {
-            while let Some(first) = drops.deferred.take() {
-                let (task, next) = TaskRef::from_list(first);
-                drops.deferred.set(next);
+            let next = || drops.deferred.borrow_mut().pop();
+            while let Some(task) = next() {
                 drop_one(&task);
             }
+            drop(drops.deferred.take());
         }
         drops.depth.set(depth);
     });

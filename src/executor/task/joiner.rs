@@ -62,17 +62,6 @@ impl JoinerWord {
         Some(target)
     }
 
-    /// Makes the word of a finished task, for which nobody waits, a link of a list.
-    pub(super) fn set_link(&self, next: Option<NonNull<Waker>>) {
-        debug_assert!(self.is_none(), "it was taken out when the task finished");
-        self.0.set(next.map_or(ptr::null_mut(), NonNull::as_ptr));
-    }
-
-    /// Takes the link out.
-    pub(super) fn take_link(&self) -> Option<NonNull<Waker>> {
-        NonNull::new(self.0.replace(ptr::null_mut()))
-    }
-
     /// Takes the joiner out; `is_pooled` as it was put in.
     #[inline]
     pub(super) fn take(&self, is_pooled: bool) -> Option<Joiner> {

@@ -43,7 +43,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{self, ManuallyDrop};
+use std::mem;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, Waker};
 
@@ -485,23 +485,6 @@ impl<T> Joinable<T> {
             let joiner = self.task.take_joiner();
             quietly(|| drop(joiner));
         }
-    }
-}
-
-/// Results that nobody takes.
-impl TaskRef {
-    /// Puts a finished task before `next` in a list, which owns this reference.
-    pub(crate) fn into_list(self, next: Option<TaskPtr>) -> TaskPtr {
-        self.header()
-            .joiner
-            .set_link(next.map(|next| next.0.cast()));
-        ManuallyDrop::new(self).0
-    }
-
-    /// Takes the first task off a list; returns the second one as well.
-    pub(crate) fn from_list(first: TaskPtr) -> (Self, Option<TaskPtr>) {
-        let next = first.header().joiner.take_link();
-        (Self(first), next.map(|next| TaskPtr(next.cast())))
     }
 }
 
