@@ -7,33 +7,18 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-use super::pool::{self, Pool, class_of};
 use super::{Header, Payload};
 use crate::remote::RuntimeId;
-
-/// Where a block comes from.
-#[derive(Clone, Copy)]
-pub(super) enum Memory {
-    /// From the executor's pool: a block of this class.
-    Pooled(usize),
-    /// From the allocator, with the runtime's id before the task, which begins so many bytes into the
-    /// allocation as it is aligned to.
-    Plain(Layout),
-}
 
 /// Where a `T` lies behind the header.
 pub(super) const fn offset_of<T>() -> usize {
     size_of::<Header>().next_multiple_of(align_of::<T>())
 }
 
-/// The memory for a task with a future `F` and an output `T`.
-pub(super) const fn memory<F, T>() -> Memory {
+/// The layout of a task with a future `F` and an output `T`.
+pub(super) const fn of<F, T>() -> Layout {
     let layout = Layout::new::<Header>();
-    let layout = with::<Box<Payload>>(with::<T>(with::<F>(layout)));
-    if let Some(class) = class_of(layout.pad_to_align()) {
-        return Memory::Pooled(class);
-    }
-    Memory::Plain(checked(layout.align() + layout.size(), layout.align()))
+    with::<Box<Payload>>(with::<T>(with::<F>(layout))).pad_to_align()
 }
 
 /// Makes room for a `T` behind the header, in place of the others.
@@ -56,17 +41,16 @@ const fn max(one: usize, other: usize) -> usize {
     if one > other { one } else { other }
 }
 
-/// Allocates a block; nothing is written yet.
-#[inline]
-pub(super) fn allocate(pool: &Pool, memory: Memory) -> NonNull<Header> {
-    match memory {
-        Memory::Pooled(class) => pool.allocate(class).cast(),
-        Memory::Plain(layout) => allocate_plain(pool.runtime(), layout),
-    }
+/// The layout of an allocation for a task that is not in a pool: the runtime's id stands before the task, which
+/// begins so many bytes into it as it is aligned to.
+const fn plain(task: Layout) -> Layout {
+    checked(task.align() + task.size(), task.align())
 }
 
+/// Allocates a block outside of the pools; nothing is written yet.
 #[inline(never)]
-fn allocate_plain(runtime: RuntimeId, layout: Layout) -> NonNull<Header> {
+pub(super) fn allocate_plain(runtime: RuntimeId, layout: Layout) -> NonNull<Header> {
+    let layout = plain(layout);
     // SAFETY: the size must not be zero: a task has a header.
     let Some(start) = NonNull::new(unsafe { alloc(layout) }) else {
         handle_alloc_error(layout);
@@ -88,11 +72,8 @@ fn id_before(task: NonNull<Header>) -> NonNull<RuntimeId> {
 ///
 /// # Safety
 ///
-/// `task` came from [`allocate`] with a `Memory` that was pooled or not, as it says.
-pub(super) unsafe fn runtime_of(task: NonNull<Header>, is_pooled: bool) -> RuntimeId {
-    if is_pooled {
-        return pool::runtime_of(task.cast());
-    }
+/// `task` came from [`allocate_plain`].
+pub(super) unsafe fn runtime_of(task: NonNull<Header>) -> RuntimeId {
     // SAFETY: the pointer must be valid for reads: `allocate_plain` wrote it.
     unsafe { id_before(task).read() }
 }
@@ -101,19 +82,14 @@ pub(super) unsafe fn runtime_of(task: NonNull<Header>, is_pooled: bool) -> Runti
 ///
 /// # Safety
 ///
-/// `task` came from [`allocate`] with the same `memory`, holds nothing that needs a drop, and is not used
+/// `task` came from [`allocate_plain`] with the same layout, holds nothing that needs a drop, and is not used
 /// again.
-pub(super) unsafe fn free(task: NonNull<Header>, memory: Memory) {
-    match memory {
-        // SAFETY: the caller's.
-        Memory::Pooled(_) => unsafe { pool::free(task.cast()) },
-        Memory::Plain(layout) => {
-            // SAFETY: the offset must stay within the allocation: it is the task's.
-            let start = unsafe { task.byte_sub(layout.align()) };
-            // SAFETY: it must have been allocated with this layout: the caller's.
-            unsafe { dealloc(start.cast().as_ptr(), layout) };
-        }
-    }
+pub(super) unsafe fn free_plain(task: NonNull<Header>, layout: Layout) {
+    let layout = plain(layout);
+    // SAFETY: the offset must stay within the allocation: it is the task's.
+    let start = unsafe { task.byte_sub(layout.align()) };
+    // SAFETY: it must have been allocated with this layout: the caller's.
+    unsafe { dealloc(start.cast().as_ptr(), layout) };
 }
 
 const _: () = assert!(size_of::<RuntimeId>() <= align_of::<Header>());

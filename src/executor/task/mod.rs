@@ -39,6 +39,7 @@ mod pool;
 mod slots;
 mod typed;
 
+use std::alloc::Layout;
 use std::any::Any;
 use std::cell::Cell;
 use std::fmt;
@@ -49,7 +50,6 @@ use std::task::{Context, Poll, Waker};
 
 pub(crate) use self::joiner::Joiner;
 use self::joiner::JoinerWord;
-use self::layout::Memory;
 pub(crate) use self::pool::Pool;
 #[cfg(test)]
 pub(crate) use self::slots::SLOT_SIZE;
@@ -118,7 +118,7 @@ struct VTable {
     end: unsafe fn(TaskPtr, Option<Payload>),
     /// Drops the output, quietly. In stage `Output` only.
     drop_output: unsafe fn(TaskPtr),
-    memory: Memory,
+    layout: Layout,
 }
 
 /// A task, not counted; see invariant 4.
@@ -135,15 +135,14 @@ pub(crate) fn new<F>(pool: &Pool, future: F, id: Id, slot: u32) -> (TaskPtr, Joi
 where
     F: Future + 'static,
 {
-    let memory = const { layout::memory::<F, F::Output>() };
-    let pooled = if matches!(memory, Memory::Pooled(_)) {
-        POOLED
-    } else {
-        0
+    let vtable = Typed::<F>::VTABLE;
+    let (task, pooled) = match const { pool::class_of(Typed::<F>::VTABLE.layout) } {
+        Some(class) => (pool.allocate(class).cast(), POOLED),
+        None => (layout::allocate_plain(pool.runtime(), vtable.layout), 0),
     };
-    let task = TaskPtr(layout::allocate(pool, memory));
+    let task = TaskPtr(task);
     let header = Header {
-        vtable: Typed::<F>::VTABLE,
+        vtable,
         joiner: JoinerWord::none(),
         id,
         slot,
@@ -201,8 +200,11 @@ impl TaskPtr {
 
     /// The runtime whose task this is; it may be gone.
     pub(crate) fn runtime(self) -> RuntimeId {
-        // SAFETY: the flag must say whether it is pooled: `new` set it.
-        unsafe { layout::runtime_of(self.0, self.has(POOLED)) }
+        if self.has(POOLED) {
+            return pool::runtime_of(self.0.cast());
+        }
+        // SAFETY: the block must be from outside of the pools: the flag says so.
+        unsafe { layout::runtime_of(self.0) }
     }
 
     /// Whether the future is done or dropped.
@@ -374,7 +376,7 @@ impl Drop for TaskRef {
         } else {
             // SAFETY: the block was allocated so, holds nothing that needs a drop and is not used again: see
             // above.
-            unsafe { layout::free(self.0.0, self.header().vtable.memory) };
+            unsafe { layout::free_plain(self.0.0, self.header().vtable.layout) };
         }
     }
 }

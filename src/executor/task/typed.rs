@@ -19,7 +19,7 @@ impl<F: Future> Typed<F> {
         poll: Self::poll,
         end: Self::end,
         drop_output: Self::drop_output,
-        memory: layout::memory::<F, F::Output>(),
+        layout: layout::of::<F, F::Output>(),
     };
 
     unsafe fn poll(task: TaskPtr, cx: &mut Context<'_>) -> Poll<()> {
