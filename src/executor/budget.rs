@@ -5,6 +5,8 @@
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
+use crate::cell::with_value;
+
 /// How many units a task may consume in one poll unless the builder says otherwise.
 pub(crate) const DEFAULT: u32 = 128;
 
@@ -84,13 +86,6 @@ impl Budget {
 
     /// Lifts the limit while `call` runs.
     pub(crate) fn unconstrained<R>(&self, call: impl FnOnce() -> R) -> R {
-        struct Restore<'a>(&'a Cell<i64>, i64);
-        impl Drop for Restore<'_> {
-            fn drop(&mut self) {
-                self.0.set(self.1);
-            }
-        }
-        let _restore = Restore(&self.left, self.left.replace(UNLIMITED));
-        call()
+        with_value(&self.left, UNLIMITED, call)
     }
 }

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::ptr::{self, NonNull};
 
+use crate::cell::with_value;
+
 /// The value that is current on this thread, for as long as the call that made it so lasts.
 ///
 /// Meant to stand in a `thread_local!`: being `const` and without a destructor, one is read with a
@@ -22,14 +24,7 @@ impl<T> Scoped<T> {
 
     /// Makes `value` current while `call` runs, also when it panics; then whatever was before.
     pub(crate) fn enter<R>(&self, value: &T, call: impl FnOnce() -> R) -> R {
-        struct Restore<'a, T>(&'a Cell<*const T>, *const T);
-        impl<T> Drop for Restore<'_, T> {
-            fn drop(&mut self) {
-                self.0.set(self.1);
-            }
-        }
-        let _restore = Restore(&self.0, self.0.replace(ptr::from_ref(value)));
-        call()
+        with_value(&self.0, ptr::from_ref(value), call)
     }
 
     /// Calls `call` with the current value, if there is one.
