@@ -7,44 +7,30 @@
 //! 1. A message is pushed before the flag is set, and the flag is cleared before messages are taken. Both are
 //!    one read-modify-write with `AcqRel`: the owner, once notified, finds the flag set, or else the sender,
 //!    whose change then follows the owner's, knows that the notification was taken back and notifies again.
-//! 2. Messages are dropped by the callers and under no lock: they may own foreign code.
+//! 2. A message to a runtime that has closed is not pushed: that is asked under the lock, which closing takes
+//!    after it said so.
 
-use super::RuntimeId;
+use super::Message;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, is_mutant};
 
 /// The messages to one runtime.
-#[derive(Debug)]
-pub(super) struct Inbox<M> {
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
     has_messages: AtomicBool,
-    open: Mutex<Option<Open<M>>>,
+    messages: Mutex<Vec<Message>>,
 }
 
-/// The inbox of a runtime that takes messages.
-#[derive(Debug)]
-struct Open<M> {
-    owner: RuntimeId,
-    messages: Vec<M>,
-}
-
-impl<M> Inbox<M> {
-    /// Takes messages to `owner` from now on.
-    pub(super) fn open(&self, owner: RuntimeId) {
-        let messages = Vec::new();
-        *self.open.lock() = Some(Open { owner, messages });
-    }
-
-    /// Adds a message; true if the owner is to be notified.
-    ///
-    /// # Errors
-    ///
-    /// Returns the message if `to` takes no more messages.
-    pub(super) fn push(&self, to: RuntimeId, message: M) -> Result<bool, M> {
-        match &mut *self.open.lock() {
-            Some(open) if open.owner == to => open.messages.push(message),
-            _ => return Err(message),
+impl Inbox {
+    /// Adds a message if `is_open`, asked under the lock; true if the owner is to be notified.
+    pub(super) fn push(&self, message: Message, is_open: impl FnOnce() -> bool) -> bool {
+        let mut messages = self.messages.lock();
+        if !is_open() {
+            return false;
         }
-        Ok(!self.has_messages.swap(true, Ordering::AcqRel))
+        messages.push(message);
+        drop(messages);
+        !self.has_messages.swap(true, Ordering::AcqRel)
     }
 
     /// Whether messages were sent since they were last taken, as far as this thread can know. Once notified,
@@ -55,7 +41,7 @@ impl<M> Inbox<M> {
     }
 
     /// Takes the messages out.
-    pub(super) fn drain(&self) -> Vec<M> {
+    pub(super) fn drain(&self) -> Vec<Message> {
         if is_mutant("the flag of messages is cleared after they were taken") {
             let taken = self.take();
             self.has_messages.swap(false, Ordering::AcqRel);
@@ -70,26 +56,14 @@ impl<M> Inbox<M> {
         }
     }
 
-    fn take(&self) -> Vec<M> {
-        let mut open = self.open.lock();
-        open.as_mut()
-            .map(|open| std::mem::take(&mut open.messages))
-            .unwrap_or_default()
+    fn take(&self) -> Vec<Message> {
+        std::mem::take(&mut self.messages.lock())
     }
 
-    /// Takes no more messages; returns those that were not taken.
-    pub(super) fn close(&self) -> Vec<M> {
-        let open = self.open.lock().take();
+    /// Returns the messages that were not taken, once it is not open any more.
+    pub(super) fn close(&self) -> Vec<Message> {
+        let messages = self.take();
         self.has_messages.store(false, Ordering::Release);
-        open.map(|open| open.messages).unwrap_or_default()
-    }
-}
-
-impl<M> Default for Inbox<M> {
-    fn default() -> Self {
-        Self {
-            has_messages: AtomicBool::new(false),
-            open: Mutex::new(None),
-        }
+        messages
     }
 }

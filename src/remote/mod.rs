@@ -129,7 +129,7 @@ pub(crate) struct Remote {
     id: AtomicU32,
     state: AtomicU32,
     woken: WakeSet,
-    inbox: Inbox<Message>,
+    inbox: Inbox,
     kernel: Mutex<Option<Kernel>>,
     /// The generation that the last task of the runtime before got.
     generation: AtomicU32,
@@ -161,7 +161,7 @@ impl Remote {
     }
 
     fn send(&self, to: RuntimeId, message: Message) {
-        if self.inbox.push(to, message) == Ok(true) {
+        if self.inbox.push(message, || self.has(to)) {
             self.notify();
         }
     }
@@ -200,7 +200,6 @@ impl Remote {
     pub(crate) const RESERVED_AT_ONCE: u32 = BLOCK_BITS;
 
     fn open(&self, id: RuntimeId) {
-        self.inbox.open(id);
         self.id.store(id.to_bits(), Ordering::Release);
     }
 
