@@ -108,15 +108,10 @@ impl Timer {
         let Some(registration) = self.registration else {
             return;
         };
-        let is_moved = context::with(|current| {
-            current.is_some_and(|current| {
-                registration.runtime == current.reactor.id()
-                    && current
-                        .reactor
-                        .reset_timer(registration.key, deadline.nanos())
-            })
+        let is_moved = in_reactor(registration.runtime, |reactor| {
+            reactor.reset_timer(registration.key, deadline.nanos())
         });
-        if !is_moved {
+        if is_moved != Some(true) {
             self.deregister_as(Message::WakeTimer);
         }
     }
@@ -145,17 +140,18 @@ impl Timer {
 
     fn poll_in(&mut self, reactor: &Reactor, cx: &Context<'_>) -> Poll<()> {
         if let Some(registration) = self.registration {
-            if registration.runtime == reactor.id() {
-                // A timer that has fired is done, also if the coarse clock is too far behind to tell.
-                if clock::time_before(self.deadline.nanos()).is_some()
-                    && reactor.renew_timer(registration.key, waker_ref(cx))
-                {
-                    return Poll::Pending;
-                }
-                self.deregister();
-                return Poll::Ready(());
+            let is_here = registration.runtime == reactor.id();
+            // A timer that has fired is done, also if the coarse clock is too far behind to tell.
+            if is_here
+                && clock::time_before(self.deadline.nanos()).is_some()
+                && reactor.renew_timer(registration.key, waker_ref(cx))
+            {
+                return Poll::Pending;
             }
             self.deregister();
+            if is_here {
+                return Poll::Ready(());
+            }
         }
         let deadline = self.deadline.nanos();
         let Some(now) = clock::time_before(deadline) else {
@@ -177,13 +173,18 @@ impl Timer {
         let Some(Registration { runtime, key }) = self.registration.take() else {
             return;
         };
-        context::with(|current| match current {
-            Some(current) if current.reactor.id() == runtime => {
-                current.reactor.remove_timer(key);
-            }
-            _ => remote::send(runtime, message(key.0)),
-        });
+        if in_reactor(runtime, |reactor| reactor.remove_timer(key)).is_none() {
+            remote::send(runtime, message(key.0));
+        }
     }
+}
+
+/// Calls `call` with the reactor of a runtime, if that is the current one.
+fn in_reactor<R>(runtime: RuntimeId, call: impl FnOnce(&Reactor) -> R) -> Option<R> {
+    context::with(|current| {
+        let current = current.filter(|current| current.reactor.id() == runtime)?;
+        Some(call(&current.reactor))
+    })
 }
 
 impl Future for Timer {
