@@ -35,7 +35,7 @@ pub async fn lookup_host(host: impl ToSocketAddrs) -> io::Result<impl Iterator<I
 }
 
 /// The addresses, one at least.
-pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
     let addresses = match host.lookup()? {
         Lookup::Known(addresses) => addresses,
         Lookup::Name(name, port) => {
@@ -49,4 +49,23 @@ pub(super) async fn resolve(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAd
         ));
     }
     Ok(addresses)
+}
+
+/// Resolves and calls `call` with the addresses in turn, until it succeeds.
+///
+/// # Errors
+///
+/// The last address's, or that of resolving.
+pub(super) async fn first_success<T>(
+    host: impl ToSocketAddrs,
+    call: impl AsyncFn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut result = Err(io::ErrorKind::InvalidInput.into());
+    for address in resolve(host).await? {
+        result = call(address).await;
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }

@@ -17,7 +17,7 @@ use super::stream::TcpStream;
 use crate::io::registration::{Registration, WithTicket};
 use crate::log;
 use crate::net::addr::{ToSocketAddrs, to_inet};
-use crate::net::resolve::resolve;
+use crate::net::resolve::first_success;
 use crate::reactor::source::{Completion, Direction, Waiter};
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sys;
@@ -72,21 +72,13 @@ impl TcpListener {
     ///
     /// Dropping the future closes what it opened.
     pub async fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut result = Err(io::ErrorKind::InvalidInput.into());
-        for address in resolve(address).await? {
-            result = Self::bind_one(address);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
-    }
-
-    fn bind_one(address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpSocket::for_address(address)?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+        first_success(address, async |address| {
+            let socket = TcpSocket::for_address(address)?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        })
+        .await
     }
 
     pub(super) fn from_registration(registration: Registration) -> Self {

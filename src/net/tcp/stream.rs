@@ -15,7 +15,7 @@ use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::io::registration::{Registration, WithTicket};
 use crate::io::{Interest, Ready};
 use crate::net::addr::ToSocketAddrs;
-use crate::net::resolve::resolve;
+use crate::net::resolve::first_success;
 use crate::net::stream_io::{self, StreamSocket, impl_read, impl_write};
 use crate::reactor::source::{Completion, Direction, TicketSlot, Waiter};
 use crate::time;
@@ -65,17 +65,10 @@ impl TcpStream {
     ///
     /// Dropping the future closes what it opened.
     pub async fn connect(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut result = Err(io::ErrorKind::InvalidInput.into());
-        for address in resolve(address).await? {
-            result = match TcpSocket::for_address(address) {
-                Ok(socket) => socket.connect(address).await,
-                Err(error) => Err(error),
-            };
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        first_success(address, async |address| {
+            TcpSocket::for_address(address)?.connect(address).await
+        })
+        .await
     }
 
     /// Connects as [`connect`](Self::connect) does, within a time for the whole of it.
