@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 pub use super::id::Id;
 use super::scheduler::Scheduler;
-use super::task::{Failure, Joinable, Payload, TaskPtr, TaskRef};
+use super::task::{Joinable, Payload, TaskPtr, TaskRef};
 use super::{local, waker};
 use crate::remote::{self, Generation, WakeTarget};
 use crate::sync::per_thread;
@@ -112,7 +112,7 @@ impl<T> JoinHandle<T> {
     /// Takes the result if the task is finished.
     fn take(&self) -> Option<Result<T, JoinError>> {
         let result = self.joinable.take()?;
-        Some(result.map_err(|failure| JoinError::new(self.id(), failure)))
+        Some(result.map_err(|panic| JoinError::new(self.id(), panic)))
     }
 
     /// Takes the result of a task that is finished.
@@ -283,11 +283,8 @@ pub struct JoinError {
 }
 
 impl JoinError {
-    fn new(id: Id, failure: Failure) -> Self {
-        let panic = match failure {
-            Failure::Cancelled => None,
-            Failure::Panicked(payload) => Some(Box::new(Mutex::new(payload))),
-        };
+    fn new(id: Id, panic: Option<Payload>) -> Self {
+        let panic = panic.map(|payload| Box::new(Mutex::new(payload)));
         Self { id, panic }
     }
 

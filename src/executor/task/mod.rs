@@ -62,13 +62,6 @@ use crate::remote::{RuntimeId, WakeTarget};
 /// What a panic carries.
 pub(crate) type Payload = Box<dyn Any + Send + 'static>;
 
-/// Why there is no output.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Cancelled,
-    Panicked(Payload),
-}
-
 /// What the body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -405,12 +398,12 @@ impl<T> Joinable<T> {
         Some(unsafe { self.task.body::<T>().read() })
     }
 
-    /// Takes the result if the task is finished.
+    /// Takes the result if the task is finished; the error is the panic, or `None` if it was cancelled.
     ///
     /// # Panics
     ///
     /// When the result was taken before.
-    pub(crate) fn take(&self) -> Option<Result<T, Failure>> {
+    pub(crate) fn take(&self) -> Option<Result<T, Option<Payload>>> {
         match self.task.stage() {
             Stage::Output => self.take_output().map(Ok),
             Stage::Future => None,
@@ -419,12 +412,12 @@ impl<T> Joinable<T> {
     }
 
     #[cold]
-    fn take_failure(&self) -> Failure {
+    fn take_failure(&self) -> Option<Payload> {
         match self.task.stage() {
-            Stage::Panic => Failure::Panicked(self.task.take_panic()),
+            Stage::Panic => Some(self.task.take_panic()),
             Stage::Cancelled => {
                 self.task.set_stage(Stage::Empty);
-                Failure::Cancelled
+                None
             }
             _ => panic!("a JoinHandle was polled after it had returned its result"),
         }
