@@ -2,7 +2,7 @@
 //
 // Linked into the tests by `.ci/tsan`; the linker's `--wrap` sends calls of X to `__wrap_X`. Generic
 // and inlined functions of the standard library are compiled with the tests, so ThreadSanitizer sees them. It
-// does not see two things, and reports races that are none. Telling it is exact, where suppressing such
+// does not see three things, and reports races that are none. Telling it is exact, where suppressing such
 // reports could hide others.
 
 #include <stdatomic.h>
@@ -13,6 +13,7 @@
 #define REAL(name) JOINED(__real_, name)
 
 void __tsan_acquire(void *address);
+void __tsan_release(void *address);
 
 // The acquire fence of `Arc`, after the count has been decremented to zero: ThreadSanitizer knows no fences. So
 // each decrement acquires by itself. (Nothing but counts of references is a 64-bit atomic that is subtracted from.)
@@ -35,3 +36,12 @@ uint64_t WRAP(__tsan_atomic64_fetch_sub)(volatile uint64_t *count, uint64_t by, 
 ACQUIRES(LOCK_CONTENDED)
 ACQUIRES(READ_CONTENDED)
 ACQUIRES(WRITE_CONTENDED)
+
+// `Condvar::wait`, which unlocks the mutex and locks it again in the compiled library.
+void REAL(CONDVAR_WAIT)(void *condvar, void *lock);
+
+void WRAP(CONDVAR_WAIT)(void *condvar, void *lock) {
+    __tsan_release(lock);
+    REAL(CONDVAR_WAIT)(condvar, lock);
+    __tsan_acquire(lock);
+}
