@@ -3,6 +3,7 @@
 //! Counted in pages of anonymous memory that the kernel has marked as accessed since it was told to forget. One
 //! test, as the marks are the process's.
 
+#![cfg(not(runtime_full_checks))]
 #![expect(unsafe_code, reason = "large pages are switched off by a system call")]
 
 mod common;
@@ -104,7 +105,6 @@ fn raise_limit(wanted: usize) -> usize {
     usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
 }
 
-#[cfg(not(runtime_full_checks))]
 #[test]
 fn a_turn_touches_few_pages_more_beside_thousands_of_idle_tasks_and_sockets() {
     // SAFETY: no pointers are passed. (A mark would be a large page's.)
