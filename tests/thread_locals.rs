@@ -251,9 +251,16 @@ fn exit_in(case: &str) {
     thread_local! {
         static RUNTIME: Runtime = Runtime::new().unwrap();
     }
+    // Thread-locals that were used before the runtime's end after it.
+    EARLY.set(None);
     let once = Once(Cell::new(false));
     let exits = on_drop(|| process::exit(42));
     let in_a_poll = async move {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        EARLY.set(Some(Box::new(on_drop(move || {
+            waker.wake();
+            assert!(spawn(async {}).is_finished());
+        }))));
         yield_now().await;
         drop(once);
         // The future still looks as if it waited above, with what has just been dropped.

@@ -101,8 +101,9 @@ impl Runtime {
     /// used again.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        self.context
-            .enter_blocking(Location::caller(), || self.run(pin!(future)))
+        // Stays current, and so has to stay, if `exit` in a poll drops the runtime, which a thread-local may hold.
+        let context = Rc::clone(&self.context);
+        context.enter_blocking(Location::caller(), || self.run(pin!(future)))
     }
 
     /// Spawns a task that runs in this runtime's [`block_on`](Self::block_on).
