@@ -81,7 +81,6 @@
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 compile_error!("`runtime` runs on Linux with 64-bit pointers: it is built on epoll and timerfd");
 
-mod cell;
 mod clock;
 mod executor;
 pub mod io;

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::task::{Context, Poll};
 
-use crate::cell::with_value;
+use crate::sys::cell::with_value;
 
 /// How many units a task may consume in one poll unless the builder says otherwise.
 pub(crate) const DEFAULT: u32 = 128;

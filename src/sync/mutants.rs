@@ -5,8 +5,6 @@
 
 use std::cell::Cell;
 
-use crate::cell::with_value;
-
 std::thread_local! {
     /// Not loom's: its threads share one of the system's, and so the choice.
     static CHOSEN: Cell<Option<&'static str>> = const { Cell::new(None) };
@@ -14,7 +12,14 @@ std::thread_local! {
 
 /// Runs `call` with the error `name` in the code.
 pub fn with<R>(name: &'static str, call: impl FnOnce() -> R) -> R {
-    CHOSEN.with(|chosen| with_value(chosen, Some(name), call))
+    struct Restore(Option<&'static str>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CHOSEN.set(self.0);
+        }
+    }
+    let _restore = Restore(CHOSEN.replace(Some(name)));
+    call()
 }
 
 /// Whether the error `name` is in the code.

@@ -13,6 +13,7 @@
 
 #![expect(unsafe_code, reason = "system calls are foreign functions")]
 
+pub(crate) mod cell;
 pub(crate) mod clock;
 pub(crate) mod direction;
 pub(crate) mod epoll;

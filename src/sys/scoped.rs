@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-use crate::cell::with_value;
+use super::cell::with_value;
 
 /// The value that is current on this thread, for as long as the call that made it so lasts.
 ///
