@@ -50,8 +50,25 @@ impl Wake for Foreign {
         machine.check_order(self.number);
         machine.model(|model| model.on_foreign_wake(self.number));
         if let Some(place) = self.script {
+            let _delivery = Delivery::begin();
             machine.run_script(place, |_| ());
         }
+    }
+}
+
+/// While it is there, the runtime may be delivering events.
+struct Delivery;
+
+impl Delivery {
+    fn begin() -> Self {
+        machine().model(|model| model.deliveries += 1);
+        Self
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        machine().model(|model| model.deliveries -= 1);
     }
 }
 

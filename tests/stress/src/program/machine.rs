@@ -171,7 +171,7 @@ impl Machine {
             "{tasks}: {text}"
         );
         if tasks == 0 {
-            assert!(text.contains("due: 0,"), "{text}");
+            assert!(text.contains("has_due: false,"), "{text}");
             assert!(
                 !Pair::are_all_dropped() || text.contains("sources: 0,"),
                 "{text}"

@@ -2,10 +2,11 @@
 
 use std::future::poll_fn;
 use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::task::Poll;
 
 use runtime::task::yield_now;
-use runtime::time::{Instant, sleep_until};
+use runtime::time::{Duration, Instant, sleep, sleep_until};
 
 use super::machine::{Caller, Machine, Planned};
 use super::model::{HomeNo, Who};
@@ -39,6 +40,22 @@ async fn perform(machine: &Machine, op: Op, place: Place) {
 /// How many turns of the reactor bring in the events of all sockets that a program can have.
 const TURNS: u32 = 8;
 
+/// Returns when the reactor has turned: woken by a timer whose deadline passes while it waits.
+async fn turned() {
+    let mut timer = sleep(Duration::MAX);
+    let mut is_due = false;
+    poll_fn(|cx| {
+        if is_due {
+            return Poll::Ready(());
+        }
+        assert!(Pin::new(&mut timer).poll(cx).is_pending());
+        timer.reset(Instant::now());
+        is_due = true;
+        Poll::Pending
+    })
+    .await;
+}
+
 /// Waits until what is due soon is over and nobody has been polled for so many turns of the reactor; then
 /// nothing may be left undone.
 async fn rest(machine: &Machine, home: HomeNo) {
@@ -48,7 +65,11 @@ async fn rest(machine: &Machine, home: HomeNo) {
             sleep_until(deadline).await;
         }
         let time = Instant::now();
-        for _ in 0..TURNS * machine.event_interval {
+        for _ in 0..TURNS {
+            turned().await;
+        }
+        // If somebody is due by the last one, a tick polls them.
+        for _ in 0..2 {
             yield_now().await;
         }
         if machine.model(|model| model.activity) == before {

@@ -29,6 +29,9 @@ const DRIVERS: usize = 24;
 
 const BETWEEN_FLOODS: Duration = Duration::from_millis(300);
 
+/// Longer than memory must be unused to be given back: a tenth of a second.
+const UNTIL_TRIMMED: Duration = Duration::from_millis(400);
+
 /// How long a runtime may take to become empty when everybody has stopped.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -175,6 +178,7 @@ async fn run(runtime: &Runtime, number: usize, phase: Phase, shared: &Arc<Shared
     server.abort();
     errands.abort();
     become_empty(runtime).await;
+    sleep(UNTIL_TRIMMED).await;
 }
 
 /// Keeps as many resolving threads busy as there are at any later time; their stacks stay.

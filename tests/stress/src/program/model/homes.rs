@@ -8,13 +8,30 @@ use super::{Due, HomeNo, Model, TaskNo};
 #[derive(Debug, Default)]
 pub(in crate::program) struct Home {
     life: Life,
-    /// The due tasks whose turn is known. Those of one batch may run in any order: they were woken from outside,
-    /// and the runtime takes such wakes in the order of its slots.
-    pub(super) queue: VecDeque<Vec<TaskNo>>,
+    /// Due tasks that are known to be in the queue for wakes from outside. Those of one batch may run in any
+    /// order: the runtime takes such wakes in the order of its slots.
+    pub(super) events: VecDeque<Vec<TaskNo>>,
+    /// Due tasks that are known to be in the queue for the rest.
+    pub(super) tasks: VecDeque<Vec<TaskNo>>,
+    /// The queue that the next task must not come from, as the other one has had to wait.
+    barred: Option<Class>,
     /// Woken from outside since the loop last went round.
     pub(super) marked: Vec<TaskNo>,
     /// Its `block_on` runs.
     pub(super) is_entered: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Events,
+    Tasks,
+}
+
+/// How a task was taken out of its queue.
+pub(super) struct Taken {
+    pub(super) is_in_turn: bool,
+    /// Those that came before it in its queue, which are not in any queue that is known from now on.
+    pub(super) passed_over: Vec<TaskNo>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,17 +52,35 @@ impl Home {
         self.is_entered
     }
 
-    /// Takes a task out of the queue; whether it was its turn.
-    pub(super) fn take(&mut self, task: TaskNo) -> bool {
-        let Some(place) = self.queue.iter().position(|batch| batch.contains(&task)) else {
-            return false;
+    /// Takes a task out of its queue.
+    pub(super) fn take(&mut self, task: TaskNo) -> Taken {
+        let barred = self.barred.take();
+        let place_in = |queue: &VecDeque<Vec<_>>| queue.iter().position(|it| it.contains(&task));
+        let (class, place) = match (place_in(&self.events), place_in(&self.tasks)) {
+            (Some(place), _) => (Class::Events, place),
+            (None, Some(place)) => (Class::Tasks, place),
+            (None, None) => {
+                return Taken {
+                    is_in_turn: false,
+                    passed_over: Vec::new(),
+                };
+            }
         };
-        let batch = &mut self.queue[place];
-        batch.retain(|&other| other != task);
-        if batch.is_empty() {
-            self.queue.remove(place);
+        let (queue, other) = match class {
+            Class::Events => (&mut self.events, &self.tasks),
+            Class::Tasks => (&mut self.tasks, &self.events),
+        };
+        let passed_over = queue.drain(..place).flatten().collect();
+        queue[0].retain(|&other| other != task);
+        if queue[0].is_empty() {
+            queue.pop_front();
         }
-        place == 0
+        let waits = !other.is_empty();
+        self.barred = waits.then_some(class);
+        Taken {
+            is_in_turn: place == 0 && !(waits && barred == Some(class)),
+            passed_over,
+        }
     }
 }
 
@@ -68,7 +103,7 @@ impl Model {
             is_made_due
         });
         if !batch.is_empty() {
-            self.homes[home].queue.push_back(batch);
+            self.homes[home].events.push_back(batch);
         }
     }
 

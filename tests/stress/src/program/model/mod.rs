@@ -1,8 +1,8 @@
 //! What has to happen: which task is polled when, how it ends, and who has to be woken.
 //!
 //! The machines tell it of everything they do, before they do it; it calls nobody. Of the runtime it knows what is
-//! promised: one queue, first come first served; a wake from outside of the runtime is taken when the loop
-//! goes round. Stray wakes (of a task that is gone, from outside) may poll another task once: they are counted.
+//! promised: two queues that take turns, each first come first served, one for what events, timers and wakes from
+//! outside make due, one for the rest; wakes from outside are taken when the loop goes round. Stray wakes (of a task that is gone, from outside) may poll another task once: they are counted.
 
 mod homes;
 mod tasks;
@@ -48,6 +48,8 @@ pub(super) struct Model {
     pub(super) current: Option<HomeNo>,
     /// Wakes that may have hit another task than they were meant for.
     strays: u64,
+    /// How many scripts run that the runtime began by a wake, perhaps while it delivers events.
+    pub(super) deliveries: u32,
     /// What was done so far, to tell when nothing happens any more.
     pub(super) activity: u64,
     /// Waiters outside of tasks that have to be woken before their runtime rests.
@@ -108,6 +110,11 @@ impl Model {
             ..
         } = self.tasks[task];
         let is_local = self.current == Some(home);
+        let due = if self.deliveries > 0 {
+            Due::AnyTurn
+        } else {
+            due
+        };
         let is_open = self.homes[home].is_open();
         if is_over || !is_open {
             self.strays += u64::from(!is_local);
@@ -125,11 +132,15 @@ impl Model {
     }
 
     fn make_due(&mut self, task: TaskNo, due: Due) {
-        let Task { home, .. } = self.tasks[task];
+        let Task {
+            home, is_wakeable, ..
+        } = self.tasks[task];
         if self.tasks[task].due == Due::No {
-            self.tasks[task].due = due;
-            if due == Due::InTurn {
-                self.homes[home].queue.push_back(vec![task]);
+            // It may be due by an event already, and so in the other queue.
+            let is_known = due == Due::InTurn && !is_wakeable;
+            self.tasks[task].due = if is_known { due } else { Due::AnyTurn };
+            if is_known {
+                self.homes[home].tasks.push_back(vec![task]);
             }
         }
     }
@@ -142,10 +153,10 @@ impl Model {
             is_wakeable,
             ..
         } = self.tasks[task];
-        let is_first = self.homes[home].take(task);
+        let taken = self.homes[home].take(task);
         let is_in_turn = match due {
             Due::AnyTurn => true,
-            Due::InTurn => is_first,
+            Due::InTurn => taken.is_in_turn,
             Due::No => false,
         };
         if !is_in_turn && !is_wakeable {
@@ -154,6 +165,10 @@ impl Model {
                 "task {task} ran out of turn: it is {due:?}"
             );
             self.strays -= 1;
+        }
+        // A stray wake has made them due before.
+        for other in taken.passed_over {
+            self.tasks[other].due = Due::AnyTurn;
         }
         self.tasks[task].due = Due::No;
     }
