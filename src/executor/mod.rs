@@ -78,10 +78,8 @@ pub(crate) struct Executor {
     dropped: Cell<Option<Id>>,
     /// Slots below this one can be marked by other threads.
     reserved: Cell<u32>,
-    /// Since when memory has been unused.
+    /// Since when memory has been unused, or when it was last given back as far as it could be.
     unused_since: Cell<Option<u64>>,
-    /// It was given back since it was last in use, as far as it could be.
-    has_trimmed: Cell<bool>,
     /// Where the next check for a lost wake begins.
     #[cfg(debug_assertions)]
     checked: Cell<u32>,
@@ -103,7 +101,6 @@ impl Executor {
             dropped: Cell::new(None),
             reserved: Cell::new(Remote::RESERVED_AT_ONCE),
             unused_since: Cell::new(None),
-            has_trimmed: Cell::new(false),
             #[cfg(debug_assertions)]
             checked: Cell::new(0),
         }
@@ -258,24 +255,27 @@ impl Executor {
         self.limits.is_turn_recent() && self.has_due()
     }
 
-    /// Gives memory back that has not been used for a while; true if there is such memory, and so reason to ask
-    /// again after [`KEPT_FOR`] for this alone.
+    /// Gives memory back that has not been used for a while; true if some may be given back later, and so reason to
+    /// ask again after [`KEPT_FOR`] for this alone.
     pub(crate) fn trim(&self) -> bool {
-        if !self.scheduler.has_excess() && !self.pool.has_excess() {
+        if !self.has_excess() {
             self.unused_since.set(None);
-            self.has_trimmed.set(false);
             return false;
         }
         let now = clock::now_ns();
         let since = self.unused_since.get().unwrap_or(now);
-        self.unused_since.set(Some(since));
-        if now - since >= KEPT_FOR {
+        let is_early = now - since < KEPT_FOR;
+        if !is_early {
             self.pool.trim();
             self.scheduler.trim();
-            self.unused_since.set(Some(now));
-            self.has_trimmed.set(true);
         }
-        !self.has_trimmed.get()
+        self.unused_since
+            .set(Some(if is_early { since } else { now }));
+        is_early
+    }
+
+    fn has_excess(&self) -> bool {
+        self.scheduler.has_excess() || self.pool.has_excess()
     }
 
     /// Polls what is due: the main future once, first, and tasks until none is due or the tick has had its polls,
@@ -460,6 +460,36 @@ mod tests {
             assert!(!executor.has_due());
             executor.close();
             assert!(!executor.scheduler.is_live(second));
+        });
+    }
+
+    #[test]
+    fn memory_that_is_unused_soon_after_some_was_given_back_is_waited_for_as_well() {
+        let entry = RegistryEntry::new().expect("there are indices left");
+        let limits = Limits {
+            units_per_poll: 1,
+            polls_per_tick: 1000,
+            time_slice: u64::MAX,
+        };
+        let executor = Executor::new(&entry, limits);
+        let burst = || {
+            for _ in 0..10_000 {
+                executor.spawn(std::future::ready(()));
+            }
+            while executor.has_due() {
+                executor.tick(|| true);
+            }
+            assert!(executor.has_excess());
+        };
+        executor.enter(|| {
+            burst();
+            while executor.has_excess() {
+                executor.trim();
+            }
+            burst();
+            // Unless the burst took so long that it was given back at once.
+            assert!(executor.trim() || !executor.has_excess());
+            executor.close();
         });
     }
 
