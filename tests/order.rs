@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 
-use common::{LIMIT, Trace, turn_of_all, within};
+use common::{LIMIT, Trace, run, turn_of_all, within};
 use futures::channel::oneshot;
 use runtime::task::{JoinHandle, consume_budget, should_yield, yield_now};
 use runtime::time::{Duration, Instant, sleep};
@@ -263,6 +263,34 @@ fn a_tick_ends_when_its_time_is_over() {
                 assert!((1..=2).contains(&polls), "{polls} polls in a tick");
             }
         });
+    });
+}
+
+#[test]
+fn a_tick_after_a_wait_does_not_rely_on_how_short_polls_were_before() {
+    run(async {
+        // Polls of nanoseconds, so that the clock is read as rarely as ever.
+        let short = spawn(async {
+            for _ in 0..10_000 {
+                yield_now().await;
+            }
+        });
+        short.await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        let polls = Rc::new(Cell::new(0));
+        for _ in 0..200 {
+            let polls = Rc::clone(&polls);
+            drop(spawn(async move {
+                polls.set(polls.get() + 1);
+                compute(Duration::from_millis(1));
+            }));
+        }
+        yield_now().await;
+        assert!(
+            (1..=32).contains(&polls.get()),
+            "{} polls in a tick",
+            polls.get()
+        );
     });
 }
 

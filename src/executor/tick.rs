@@ -3,8 +3,8 @@
 //! Called by `executor` around each poll, and by tasks that ask whether they should yield.
 //!
 //! The clock is read between polls, after as many as should take a quarter of the time slice by what the last ones
-//! took, and after [`STRETCH`] at the most. So tasks of nanoseconds read it once in 61 polls, and tasks of many
-//! microseconds before the slice is over by more than a quarter.
+//! took, and after [`STRETCH`] at the most; after the thread has waited, first after [`AFTER_WAIT`]. So tasks of
+//! nanoseconds read it once in 61 polls, and tasks of many microseconds before the slice is over by more than a quarter.
 
 use std::cell::Cell;
 
@@ -16,6 +16,9 @@ const FULL_POLLS: i64 = 2;
 
 /// How many polls pass at most between two readings of the clock.
 const STRETCH: u32 = 64;
+
+/// How many at most after the thread has waited: what became due may take longer than what was before.
+const AFTER_WAIT: u32 = 16;
 
 /// The reactor need not be turned again within this time, in nanoseconds.
 const RECENT: u64 = 5_000;
@@ -51,7 +54,7 @@ impl TickLimits {
             polls: Cell::new(0),
             further: Cell::new(0),
             units: Cell::new(0),
-            stretch: Cell::new(polls_per_tick.min(STRETCH / 4)),
+            stretch: Cell::new(polls_per_tick.min(AFTER_WAIT)),
             start: Cell::new(None),
             last: Cell::new(None),
             turned: Cell::new(None),
@@ -152,6 +155,9 @@ impl TickLimits {
     /// Notes that the reactor is turned now, and whether the thread waits there.
     #[inline]
     pub(super) fn on_turn(&self, waits: bool) {
+        if waits {
+            self.stretch.set(self.stretch.get().min(AFTER_WAIT));
+        }
         let now = if waits { None } else { self.last.get() };
         self.last.set(now);
         self.turned.set(now);
