@@ -42,6 +42,8 @@ const FINE_CLASSES: usize = FINE / 8;
 const CLASSES: usize = class_of_size(MAX_SIZE) + 1;
 /// How many empty chunks are kept: 1 MiB.
 const KEPT: u32 = 16;
+/// How many more where bursts follow one another: 63 MiB.
+const KEPT_BETWEEN_BURSTS: u32 = 1008;
 /// A chunk's blocks join its free list by pages: what was never handed out was never touched.
 const PAGE: u32 = 4096;
 
@@ -59,6 +61,10 @@ struct Shared {
     empty: Cell<Link>,
     /// How many more empty chunks are kept; none once the pool is gone.
     room: Cell<u32>,
+    /// How many were unmapped for want of room since the last trim, and have not been mapped again.
+    missed: Cell<u32>,
+    /// How many were mapped again, for which there is room now.
+    learned: Cell<u32>,
 }
 
 /// The chunks of one block size.
@@ -141,6 +147,8 @@ impl Pool {
             }; CLASSES],
             empty: Cell::new(None),
             room: Cell::new(KEPT),
+            missed: Cell::new(0),
+            learned: Cell::new(0),
         };
         Self(Rc::new(shared))
     }
@@ -161,9 +169,12 @@ impl Pool {
         self.0.empty.get().is_some()
     }
 
-    /// Gives all empty chunks back.
+    /// Gives all empty chunks back, and forgets how many there were.
     pub(crate) fn trim(&self) {
         self.0.unmap_empty();
+        self.0.room.set(KEPT);
+        self.0.missed.set(0);
+        self.0.learned.set(0);
     }
 }
 
@@ -172,6 +183,7 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.0.unmap_empty();
         self.0.room.set(0);
+        self.0.learned.set(KEPT_BETWEEN_BURSTS);
         for class in &self.0.classes {
             if let Some(chunk) = class.current.take() {
                 chunk.used.set(chunk.used.get() - 1);
@@ -270,8 +282,19 @@ impl Shared {
         Some(chunk)
     }
 
+    /// Makes room for the next time if a chunk is mapped that was unmapped too early: a burst that is as large as the
+    /// one before finds its memory.
+    fn learn(&self) {
+        if self.missed.get() > 0 && self.learned.get() < KEPT_BETWEEN_BURSTS {
+            self.missed.set(self.missed.get() - 1);
+            self.learned.set(self.learned.get() + 1);
+            self.room.set(self.room.get() + 1);
+        }
+    }
+
     /// Maps a new chunk for blocks of a class.
     fn map(self: &Rc<Self>, class: usize) -> ChunkPtr {
+        self.learn();
         let Some(memory) = pages::map_chunk() else {
             handle_alloc_error(Layout::new::<[u8; CHUNK]>());
         };
@@ -313,11 +336,13 @@ impl ChunkPtr {
         if self.list().partial.get() == Some(self) || self.previous.get().is_some() {
             self.unlink();
         }
-        let Some(room) = self.shared.room.get().checked_sub(1) else {
+        let shared = &self.shared;
+        let Some(room) = shared.room.get().checked_sub(1) else {
+            shared.missed.set(shared.missed.get().saturating_add(1));
             return self.unmap();
         };
-        self.shared.room.set(room);
-        self.next.set(self.shared.empty.replace(Some(self)));
+        shared.room.set(room);
+        self.next.set(shared.empty.replace(Some(self)));
     }
 
     /// The lists of the chunk's class.
