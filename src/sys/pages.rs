@@ -1,5 +1,6 @@
 //! Memory straight from the kernel, in aligned chunks (`mmap(2)`, `munmap(2)`).
 
+use std::alloc::{self, Layout};
 use std::ptr::{self, NonNull};
 
 use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
@@ -7,10 +8,20 @@ use libc::{MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE};
 /// The size of a chunk, and what its address is a multiple of.
 pub(crate) const CHUNK: usize = 1 << 16;
 
+/// The chunk as the allocator sees it, which takes the kernel's place under Miri: that unmaps no halves.
+const LAYOUT: Layout = match Layout::from_size_align(CHUNK, CHUNK) {
+    Ok(layout) => layout,
+    Err(_) => panic!("the size is a power of two"),
+};
+
 /// Maps a chunk of zeroes; `None` if there is no memory.
 ///
 /// The kernel maps next to what it mapped before, so nearly always the first call is aligned.
 pub(crate) fn map_chunk() -> Option<NonNull<u8>> {
+    if cfg!(miri) {
+        // SAFETY: the layout's size must not be zero: it is a chunk's.
+        return NonNull::new(unsafe { alloc::alloc_zeroed(LAYOUT) });
+    }
     let first = map(CHUNK)?;
     if first.addr().get().is_multiple_of(CHUNK) {
         return Some(first);
@@ -35,6 +46,10 @@ pub(crate) fn map_chunk() -> Option<NonNull<u8>> {
 ///
 /// It came from [`map_chunk`], and nothing in it is used again.
 pub(crate) unsafe fn unmap_chunk(chunk: NonNull<u8>) {
+    if cfg!(miri) {
+        // SAFETY: it must be the allocator's, of this layout, and not be used again: the caller's promise.
+        return unsafe { alloc::dealloc(chunk.as_ptr(), LAYOUT) };
+    }
     unmap(chunk, CHUNK);
 }
 

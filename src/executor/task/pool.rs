@@ -97,7 +97,7 @@ const _: () = assert!(size_of::<Chunk>() == FIRST as usize);
 
 /// The class for blocks of this layout; `None` if they are not pooled.
 pub(super) const fn class_of(layout: Layout) -> Option<usize> {
-    let is_pooled = !cfg!(any(runtime_plain_memory, miri));
+    let is_pooled = !cfg!(runtime_plain_memory);
     if !is_pooled || layout.size() == 0 || layout.size() > MAX_SIZE {
         return None;
     }
@@ -422,6 +422,6 @@ impl Chunk {
 }
 
 #[cfg(test)]
-#[cfg(not(any(runtime_plain_memory, miri)))]
+#[cfg(not(runtime_plain_memory))]
 #[path = "pool_oracle.rs"]
 mod oracle;
