@@ -414,7 +414,7 @@ impl Source {
     }
 
     /// Whether a direction is ready and has waiters, which no event would wake.
-    #[cfg(debug_assertions)]
+    #[cfg(any(test, debug_assertions))]
     pub(crate) fn has_lost_a_wake(&self) -> bool {
         Direction::EACH
             .into_iter()

@@ -133,8 +133,8 @@ impl World {
             let is_concerned = concerns(event, direction);
             side.is_closed |= event.intersects(closed_by[direction as usize]);
             let has_error = event.intersects(Flags::ERR);
-            side.has_error |= has_error;
-            side.may_be_queued &= has_error || !is_concerned;
+            side.has_error |= has_error && !side.may_be_queued;
+            side.may_be_queued &= has_error;
             side.is_empty &= !is_concerned;
             is_concerned && !side.is_resting
         });
