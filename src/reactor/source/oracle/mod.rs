@@ -78,6 +78,17 @@ fn each_set_of_events_tells_those_for_whom_it_is_meant() {
     }
 }
 
+#[test]
+fn a_short_read_may_be_the_end_once_an_event_without_errors_follows_a_queued_one() {
+    use Happening::{Arrive, MakeRoom, QueueError, ReadErrors};
+    let poll = || Step::Poll(Task::Exclusive, Direction::Read, 1);
+    let mut steps = vec![Step::Kernel(QueueError), poll(), Step::Turn(false, false)];
+    steps.extend([Step::Kernel(MakeRoom(1)), poll(), Step::Kernel(Arrive(9))]);
+    steps.extend([Step::Turn(false, false), Step::Kernel(QueueError)]);
+    steps.extend([Step::Kernel(ReadErrors), Step::Turn(false, false)]);
+    play(Trigger::Edge, steps);
+}
+
 fn play(trigger: Trigger, steps: Vec<Step>) {
     let mut world = World::new(trigger);
     for step in steps {
