@@ -21,8 +21,15 @@ const ACCEPT: &str = "cargo run --release -p runtime-benches --bin guard -- --ac
 /// The numbers that were accepted.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.json");
 
-/// The share by which a number may differ.
-const TOLERANCE: f64 = 0.05;
+/// The share by which a number may differ. Two kinds depend on time: beside many timers, deadlines lie in real time, so the
+/// heaps differ from run to run; and how many of a thousand connections one wait reports depends on the load.
+fn tolerance(scenario: &str) -> f64 {
+    match scenario {
+        "timer:100" | "timer:10000" | "timer:100000" => 0.4,
+        "echo:1000" | "echo:1100" => 0.15,
+        _ => 0.05,
+    }
+}
 
 /// The name of the echo scenarios, before the number of connections.
 const ECHO: &str = "echo:";
@@ -150,10 +157,11 @@ fn check() -> io::Result<ExitCode> {
             continue;
         };
         let change = now / accepted - 1.0;
-        let verdict = if change > TOLERANCE {
+        let tolerance = tolerance(&scenario);
+        let verdict = if change > tolerance {
             grown += 1;
             "has grown"
-        } else if change < -TOLERANCE {
+        } else if change < -tolerance {
             shrunk += 1;
             "has shrunk"
         } else {
